@@ -1,0 +1,31 @@
+"""What an answer is: pure functions and frozen values between a network's logits and a decision.
+
+    logits z ─▶ calibrate: softmax(z / T + b) ─▶ adjust: p' ∝ p · deployment / calibration ─▶ decide: flags, label
+
+Arrays are `(batch, classes)`, float64, never mutated. Probabilities from `Calibration` are under
+`calibration_priors`, adjusted probabilities under `deployment_priors`; thresholds are compared with
+adjusted probabilities, and `p' >= t` accepts. numpy, Pillow (images) and pydantic (documents) only.
+"""
+
+from decision.arrays import softmax
+from decision.bundle import Bundle, Holdout, Interval, Manifest, load_bundle, save_bundle
+from decision.calibration import Calibration
+from decision.errors import (
+    BrokenImage,
+    BundleError,
+    Fault,
+    ImageError,
+    PolicyError,
+    TooManyPixels,
+    UnsupportedImage,
+)
+from decision.images import InputSpec, decode, read_image, to_input
+from decision.policy import ABSTAIN, Decisions, Policy, PolicyDocument, parse_policy
+from decision.priors import adjust
+
+__all__ = [
+    "ABSTAIN", "BrokenImage", "Bundle", "BundleError", "Calibration", "Decisions", "Fault", "Holdout",
+    "ImageError", "InputSpec", "Interval", "Manifest", "Policy", "PolicyDocument", "PolicyError", "TooManyPixels",
+    "UnsupportedImage", "adjust", "decode", "load_bundle", "parse_policy", "read_image", "save_bundle",
+    "softmax", "to_input",
+]  # fmt: skip

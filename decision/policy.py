@@ -1,0 +1,184 @@
+"""The policy: everything that may change at run time, as a document people write and a value that decides."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+
+from decision.arrays import Flags, Labels, Logits, Priors, Probabilities, frozen, softmax
+from decision.calibration import Calibration
+from decision.errors import Fault, PolicyError, pointer
+from decision.priors import log_ratio, priors_from_mapping
+from decision.rules import Divide, Flag, Rule
+
+ABSTAIN = -1
+
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+
+
+class Document(BaseModel):
+    """A part of a policy document: immutable, and no field but its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ArgmaxRule(Document):
+    """The most probable class."""
+
+    kind: Literal["argmax"]
+
+
+class PriorsRule(Document):
+    """The class whose probability exceeds its deployment prior by the largest factor."""
+
+    kind: Literal["priors"]
+
+
+class ThresholdsRule(Document):
+    """The flagged class that exceeds its threshold by the largest factor."""
+
+    kind: Literal["thresholds"]
+    thresholds: dict[str, Annotated[Number, Field(gt=0, lt=1)]] = Field(min_length=1)
+
+
+class PolicyDocument(Document):
+    """A policy as people write it; DESIGN section 6. `Bundle.policy` compiles it."""
+
+    deployment_priors: Annotated[
+        Annotated[Literal["calibration", "uniform"], Tag("name")] | Annotated[dict[str, Number], Tag("mapping")],
+        Discriminator(lambda given: "mapping" if isinstance(given, dict) else "name"),
+    ] = "calibration"
+    rule: Annotated[ArgmaxRule | PriorsRule | ThresholdsRule, Discriminator("kind")] = PriorsRule(kind="priors")
+    abstain_below: Annotated[Number, Field(ge=0, le=1)] = 0.0
+
+
+def parse_policy(document: object) -> PolicyDocument:
+    """A policy document from decoded JSON; PolicyError points at every invalid field."""
+    if isinstance(document, PolicyDocument):
+        return document
+    rule = document.get("rule") if isinstance(document, dict) else None
+    kind = rule.get("kind") if isinstance(rule, dict) else None
+    if kind in ("recall", "cost"):
+        expected = "expected 'argmax', 'priors' or 'thresholds'"
+        raise PolicyError(Fault("/rule/kind", f"the rule {kind!r} is not in this version; {expected}"))
+    try:
+        return PolicyDocument.model_validate(document)
+    except ValidationError as invalid:
+        faults = [_fault(document, cast("dict[str, object]", error)) for error in invalid.errors(include_url=False)]
+        raise PolicyError(*faults) from None
+
+
+def _fault(document: object, error: dict[str, object]) -> Fault:
+    """Pydantic's location also names union branches, which are no place in the document: leave those out."""
+    keys, here = [], document
+    location = cast("Sequence[str | int]", error["loc"])
+    for position, key in enumerate(location):
+        if isinstance(here, dict) and key in here:
+            keys.append(key)
+            here = here[key]
+        elif position == len(location) - 1 and error["type"] == "missing":
+            keys.append(key)
+    if str(error["type"]).startswith("union_tag") and isinstance(here, dict):
+        keys.append("kind")
+    came = "nothing" if error["type"] == "missing" else _shown(here)
+    return Fault(pointer(*keys), f"{error['msg']}; got {came}")
+
+
+def _shown(value: object, width: int = 60) -> str:
+    text = repr(value)
+    return text if len(text) <= width else text[:width] + "…"
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What a policy says of n images.
+
+    labels `(n,)` index a class, -1 abstains; flags `(n, K)` are True where a class is flagged;
+    probabilities `(n, K)` are calibrated and adjusted to the deployment priors.
+    """
+
+    labels: Labels
+    flags: Flags
+    probabilities: Probabilities
+
+
+@dataclass(frozen=True, eq=False)
+class Policy:
+    """A compiled policy: an immutable value that turns logits into decisions.
+
+    deployment_priors `(K,)`; shift `(K,)` = log(deployment / calibration priors) is what the adjustment adds
+    to calibrated logits; the rule's thresholds t `(K,)` are on adjusted probabilities.
+    """
+
+    document: PolicyDocument
+    classes: tuple[str, ...]
+    calibration: Calibration
+    deployment_priors: Priors
+    shift: NDArray[np.float64]
+    rule: Rule
+
+    def decide(self, logits: ArrayLike) -> Decisions:
+        """Decisions for logits `(n, K)`: calibrate, adjust, flag, label, abstain.
+
+        Law: no answer depends on its batch mates. Raises ValueError for logits of another shape, or not finite.
+        """
+        return self.decide_calibrated(self.calibration.logits(logits))
+
+    def decide_calibrated(self, logits: Logits) -> Decisions:
+        """`decide`, for one who has already taken `calibration.logits`."""
+        probabilities = softmax(logits + self.shift)
+        flags = self.rule.flags(probabilities)
+        labels = self.rule.labels(logits, probabilities, flags)
+        if self.document.abstain_below > 0:
+            unsure = (probabilities.max(axis=1) < self.document.abstain_below) & ~flags.any(axis=1)
+            labels = np.where(unsure, ABSTAIN, labels)
+        return Decisions(labels, flags, probabilities)
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """The threshold of each class that has one."""
+        pairs = zip(self.classes, self.rule.thresholds.tolist(), strict=True)
+        return {name: threshold for name, threshold in pairs if not np.isnan(threshold)}
+
+
+def compile_policy(
+    document: PolicyDocument, classes: tuple[str, ...], calibration: Calibration, calibration_priors: Priors
+) -> Policy:
+    """The policy that a document means for these classes; PolicyError where it cannot mean one."""
+    deployment = _deployment_priors(document, classes, calibration_priors)
+    shift = log_ratio(from_=calibration_priors, to=deployment)
+    rule = _rule(document, classes, calibration_priors, deployment)
+    return Policy(document, classes, calibration, frozen(deployment), frozen(shift), rule)
+
+
+def _deployment_priors(document: PolicyDocument, classes: tuple[str, ...], calibration_priors: Priors) -> Priors:
+    match document.deployment_priors:
+        case "calibration":
+            return calibration_priors
+        case "uniform":
+            return np.full(len(classes), 1.0 / len(classes))
+        case given:
+            return priors_from_mapping(given, classes, at="/deployment_priors")
+
+
+def _rule(
+    document: PolicyDocument, classes: tuple[str, ...], calibration_priors: Priors, deployment_priors: Priors
+) -> Rule:
+    match document.rule:
+        case ArgmaxRule():
+            equal = np.full(len(classes), 1.0 / len(classes))
+            return Divide(equal, log_ratio(from_=calibration_priors, to=deployment_priors))
+        case PriorsRule():
+            return Divide(deployment_priors, -np.log(calibration_priors))
+        case ThresholdsRule(thresholds=given):
+            unknown = [
+                Fault(pointer("rule", "thresholds", name), f"unknown class; expected one of {list(classes)}")
+                for name in given
+                if name not in classes
+            ]
+            if unknown:
+                raise PolicyError(*unknown)
+            return Flag(np.array([given.get(name, np.nan) for name in classes]))
