@@ -60,7 +60,7 @@ class Manifest(_Part):
 
     format: Literal[1] = FORMAT
     name: Name
-    version: Name
+    version: Name = "unsaved"
     classes: tuple[str, ...] = Field(min_length=2)
     input: InputSpec
     counts: dict[Literal["train", "calibrate", "tune", "test"], dict[str, int]]

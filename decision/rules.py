@@ -44,7 +44,7 @@ class Divide:
 
     def labels(self, logits: Logits, probabilities: Probabilities, flags: Flags) -> Labels:
         del probabilities, flags
-        return np.argmax(logits + self.bias, axis=1)
+        return _first_largest(logits + self.bias)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +69,11 @@ class Flag:
         open_classes = np.isnan(self.thresholds)
         ratio = probabilities / np.where(open_classes, 1.0, self.thresholds)
         if open_classes.all() or not open_classes.any():
-            return np.argmax(ratio, axis=1)
+            return _first_largest(ratio)
         among = np.where(flags.any(axis=1, keepdims=True), flags, open_classes)
-        return np.argmax(np.where(among, ratio, -1.0), axis=1)
+        return _first_largest(np.where(among, ratio, -1.0))
+
+
+def _first_largest(values: NDArray[np.float64]) -> Labels:
+    labels: Labels = values.argmax(axis=1)
+    return labels

@@ -1,0 +1,99 @@
+"""python -m training run DATA: data set → phase 1, rebalanced → phase 2, natural → calibrate → bundle."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric, seed_everything
+
+from decision import Calibration, Holdout, load_bundle, parse_policy, save_bundle
+from decision.policy import compile_policy
+from training.calibrate import fit_calibration
+from training.commands import TrainingConfig, parse
+from training.dataset import Dataset, load_dataset
+from training.evaluate import as_table, evaluate
+from training.export import export_network, onnx_logits
+from training.methods import METHODS
+from training.networks import NETWORKS, build_network
+from training.phases import Schedule, train_phase
+from training.record import describe, summary
+from training.report import render_report
+from training.splits import Splits, split
+
+
+def run(config: TrainingConfig, models: Path) -> Path | None:
+    """Train as `config` says, write the bundle below `models`, and return its folder.
+
+    Without a holdout there is nothing to calibrate on and no bundle: the metrics are printed, as for a paper.
+    """
+    fabric = Fabric(accelerator=config.accelerator, devices=config.devices, precision=config.precision)
+    fabric.launch()
+    seed_everything(config.seed, verbose=False)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+    dataset = load_dataset(config.data, size=config.size, flips=config.flips)
+    splits = split(dataset, config.imbalance, config.seed, holdout=config.holdout)
+    network = build_network(config.network, dataset.input, len(dataset.classes), dataset.images[splits.train])
+
+    rate = config.learning_rate or NETWORKS[config.network].learning_rate
+    schedule = Schedule(config.epochs, config.batch_size, rate, config.patience)
+    curve = []
+    for phase in METHODS[config.method]:
+        curve += train_phase(fabric, network, phase, dataset, splits, schedule, config.seed)
+    if fabric.global_rank > 0:
+        return None
+
+    exported = export_network(network, dataset.images[splits.train])
+    calibration, calibration_priors = calibrate(exported, dataset, splits)
+    holdout = hold_out(exported, dataset, splits)
+
+    document = parse_policy({"rule": {"kind": config.rule}})
+    policy = compile_policy(document, dataset.classes, calibration, calibration_priors)
+    test = holdout.part("test")
+    decisions = policy.decide(test.logits)
+    metrics = evaluate(decisions, test, policy.classes, calibration_priors, config.seed)
+    print(as_table(metrics))
+    if not config.holdout:
+        return None
+
+    manifest = describe(config, dataset, splits, curve, policy, calibration_priors, metrics)
+    report = render_report(manifest, summary(manifest), curve, decisions, test.labels)
+    return save_bundle(models, manifest, network=exported, holdout=holdout, report=report)
+
+
+def calibrate(exported: bytes, dataset: Dataset, splits: Splits) -> tuple[Calibration, np.ndarray]:
+    """Calibration and calibration priors `(K,)`; without a calibrate split, the plain softmax and train frequencies."""
+    n_classes = len(dataset.classes)
+    if splits.calibrate.size == 0:
+        counts = np.bincount(dataset.labels[splits.train], minlength=n_classes)
+        return Calibration(1.0, np.zeros(n_classes)), counts / counts.sum()
+    logits = onnx_logits(exported, dataset.images[splits.calibrate])
+    calibration = fit_calibration(logits, dataset.labels[splits.calibrate])
+    return calibration, calibration.probabilities(logits).mean(axis=0)
+
+
+def hold_out(exported: bytes, dataset: Dataset, splits: Splits) -> Holdout:
+    """The tune and test splits as the exported network sees them."""
+    rows = np.concatenate([splits.tune, splits.test])
+    names = np.repeat(["tune", "test"], [len(splits.tune), len(splits.test)])
+    logits = onnx_logits(exported, dataset.images[rows]).astype(np.float64)
+    return Holdout(logits, dataset.labels[rows], names, dataset.groups[rows])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; 2 and one line where usage or data are wrong."""
+    config, models = parse(arguments)
+    try:
+        path = run(config, models)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if path is not None:
+        print(f"bundle: {path} ({load_bundle(path).id})")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""The command line, and everything a run can be told as one frozen value."""
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from training.dataset import FLIPS, DataError, Flips
+from training.imbalance import Imbalance
+from training.methods import METHODS
+from training.networks import NETWORKS
+
+T = TypeVar("T")
+DATA = """DATA is digits (embedded; a step 10:1 unless --imbalance says otherwise), mnist, fashion-mnist, cifar10,
+cifar100, a folder of class folders (or train/ val/ test/ with such folders; groups.csv keeps related images
+together), or an .npz with x_train, y_train, x_test, y_test, classes."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """One run. It goes into the bundle, so it names no path of a machine: see `record`."""
+
+    data: str
+    name: str
+    method: str = "two-phase-oversample"
+    network: str = "small"
+    imbalance: Imbalance | None = None
+    size: tuple[int, int] | None = None
+    flips: Flips | None = None
+    epochs: int = 20
+    batch_size: int = 64
+    learning_rate: float | None = None
+    patience: int = 10
+    seed: int = 0
+    rule: str = "priors"
+    holdout: bool = True
+    accelerator: str = "auto"
+    devices: int = 1
+    precision: str = "32-true"
+
+    def record(self) -> dict[str, Any]:
+        """The configuration as JSON, the data by its name alone."""
+        imbalance = None if self.imbalance is None else str(self.imbalance)
+        return asdict(self) | {"data": Path(self.data).name, "imbalance": imbalance}
+
+
+def parse(arguments: Sequence[str] | None) -> tuple[TrainingConfig, Path]:
+    """The configuration that a command line means, and the folder for bundles. Exits with 2 on bad usage."""
+    parser = _parser()
+    given = vars(parser.parse_args(arguments))
+    del given["command"]
+    models = given.pop("models")
+    given["name"] = given["name"] or re.sub(r"[^A-Za-z0-9._-]+", "-", Path(given["data"]).stem).strip("-.") or "model"
+    if given["imbalance"] is None and given["data"] == "digits":
+        given["imbalance"] = Imbalance("step", rho=10, mu=0.5)
+    elif given["imbalance"] == "none":
+        given["imbalance"] = None
+    return TrainingConfig(**given), models
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m training", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="train one network and write its bundle", description=DATA,
+                              formatter_class=argparse.ArgumentDefaultsHelpFormatter)  # fmt: skip
+    add = run.add_argument
+    add("data", metavar="DATA")
+    add("--name", help="the model's name; default: the data's")
+    add("--models", type=Path, default=Path("models"), help="the folder that bundles go to")
+    add("--method", choices=METHODS, default="two-phase-oversample", help="remedy for the imbalance")
+    add("--network", choices=NETWORKS, default="small", help="architecture")
+    add("--imbalance", type=_or_usage(_imbalance), metavar="SHAPE",
+        help="thin to step:mu=0.5,rho=10, linear:rho=10 or exponential:rho=100 (most=5000 caps), or none")  # fmt: skip
+    add("--size", type=_or_usage(_size), metavar="HxW", help="resize all images; default: as they are")
+    add("--flips", choices=FLIPS, help="mirrorings that keep every label; default: what is known of the data")
+    add("--epochs", type=_or_usage(_positive), default=20, help="most epochs of a phase")
+    add("--batch-size", type=_or_usage(_positive), default=64, help="images a step")
+    add("--learning-rate", type=float, help="phase 1's; default: the network's own")
+    add(
+        "--patience",
+        type=_or_usage(_positive),
+        default=10,
+        help="epochs without a better calibrate loss before a phase ends",
+    )
+    add("--seed", type=int, default=0, help="of splits, weights and batches")
+    add("--rule", choices=("argmax", "priors"), default="priors", help="rule of the bundle's default policy")
+    add("--no-holdout", dest="holdout", action="store_false", help="train on all but test; writes no bundle")
+    add("--accelerator", default="auto", help="auto, cpu or cuda")
+    add("--devices", type=_or_usage(_positive), default=1, help="processes, one a device")
+    add("--precision", default="32-true", help="32-true, bf16-mixed or 16-mixed")
+    return parser
+
+
+def _or_usage(read: Callable[[str], T]) -> Callable[[str], T]:
+    """argparse prints the text of its own error type only."""
+
+    def reader(text: str) -> T:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return reader
+
+
+def _imbalance(text: str) -> Imbalance | str:
+    return text if text == "none" else Imbalance.parse(text)
+
+
+def _size(text: str) -> tuple[int, int]:
+    if not (match := re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)):
+        raise DataError(f"expected a size like 64x48 (height x width), got {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise DataError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)

@@ -1,0 +1,55 @@
+"""What is written down of a run: the manifest of its bundle."""
+
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from decision import Interval, Manifest, Policy
+from decision.arrays import Priors
+from decision.bundle import CalibrationRecord
+from training.commands import TrainingConfig
+from training.dataset import Dataset
+from training.phases import Epoch
+from training.splits import Splits
+
+LIBRARIES = ("torch", "torchvision", "lightning-fabric", "numpy", "scipy", "scikit-learn", "onnx", "pillow")
+
+
+def describe(
+    config: TrainingConfig, dataset: Dataset, splits: Splits, curve: Sequence[Epoch],
+    policy: Policy, calibration_priors: Priors, metrics: dict[str, Interval],
+) -> Manifest:  # fmt: skip
+    """The manifest of a run, without version and hashes: saving adds those."""
+    counts = splits.counts(dataset)
+    n_train = sum(counts["train"].values())
+
+    def by_class(values: Priors) -> dict[str, float]:
+        return dict(zip(dataset.classes, values.tolist(), strict=True))
+
+    return Manifest.model_validate(
+        {
+            "name": config.name,
+            "classes": dataset.classes,
+            "input": dataset.input,
+            "counts": counts,
+            "training_priors": {name: n / n_train for name, n in counts["train"].items()},
+            "calibration_priors": by_class(calibration_priors),
+            "calibration": CalibrationRecord(
+                temperature=policy.calibration.temperature, bias=by_class(policy.calibration.bias)
+            ),
+            "policy": policy.document,
+            "metrics": metrics,
+            "training": config.record() | {"curve": [epoch.row() for epoch in curve]},
+            "seed": config.seed,
+            "libraries": {name: version(name) for name in LIBRARIES} | {"python": platform.python_version()},
+        }
+    )
+
+
+def summary(manifest: Manifest) -> str:
+    """One sentence on the run, for the head of its report."""
+    training, n_test = manifest.training, sum(manifest.counts["test"].values())
+    return (
+        f"{training['network']} trained by {training['method']} on {training['data']}, seed {manifest.seed}; "
+        f"{n_test:,} test images, decided by the rule {manifest.policy.rule.kind}."
+    )

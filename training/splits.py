@@ -1,0 +1,104 @@
+"""Four disjoint splits, stratified by class, related images together: train, calibrate, tune, test."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.dataset import DataError, Dataset
+from training.imbalance import Imbalance, thin
+
+TEST_SHARE = 0.20
+REST_SHARES = (0.60, 0.15, 0.25)  # train, calibrate, tune
+SMALLEST_CLASS = 4
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """Row numbers of the data set in each split. Nothing but certificates and drift references looks at tune."""
+
+    train: Rows
+    calibrate: Rows
+    tune: Rows
+    test: Rows
+
+    def counts(self, dataset: Dataset) -> dict[str, dict[str, int]]:
+        """Images of each class in each split."""
+        tables = {f.name: np.bincount(dataset.labels[getattr(self, f.name)], minlength=len(dataset.classes))
+                  for f in fields(self)}  # fmt: skip
+        return {name: dict(zip(dataset.classes, table.tolist(), strict=True)) for name, table in tables.items()}
+
+
+def split(dataset: Dataset, imbalance: Imbalance | None, seed: int, *, holdout: bool = True) -> Splits:
+    """Split as DESIGN section 5: a given test part or 20%; the rest is thinned, then split 60/15/25.
+
+    A given `val` part is halved into calibrate and tune. Without `holdout` all but test is train.
+    Raises DataError where a class has fewer than 4 images (groups), or misses from a split.
+    """
+    rng = np.random.default_rng([seed, 0])
+    everything = np.arange(len(dataset.labels))
+    _require_enough(dataset, everything)
+    test = everything[dataset.parts == "test"]
+    if test.size == 0:
+        test, _ = _allocate(dataset, everything, (TEST_SHARE, 1 - TEST_SHARE), rng)
+    rest = np.setdiff1d(everything, test)
+    if imbalance is not None:
+        rest = thin(dataset, imbalance, rest, rng)
+        _require_enough(dataset, np.concatenate([rest, test]))
+    if not holdout:
+        return Splits(rest, rest[:0], rest[:0], test)
+    val = rest[dataset.parts[rest] == "val"]
+    if val.size:
+        train = np.setdiff1d(rest, val)
+        calibrate, tune = _allocate(dataset, val, (0.5, 0.5), rng)
+    else:
+        train, calibrate, tune = _allocate(dataset, rest, REST_SHARES, rng)
+    splits = Splits(train, calibrate, tune, test)
+    for name, counts in splits.counts(dataset).items():
+        if absent := [k for k, n in counts.items() if n == 0]:
+            raise DataError(f"the {name} split has no image of {', '.join(absent)}; "
+                            f"a class needs at least {SMALLEST_CLASS} images (groups)")  # fmt: skip
+    return splits
+
+
+def strata(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The distinct groups, and for each the rarest class it holds: what stratified draws of groups go by."""
+    rarity = np.argsort(np.argsort(np.bincount(labels), kind="stable"), kind="stable")
+    names, index = np.unique(groups, return_inverse=True)
+    rarest = np.full(len(names), len(rarity))
+    np.minimum.at(rarest, index, rarity[labels])
+    return names, np.argsort(rarity)[rarest]
+
+
+def _require_enough(dataset: Dataset, rows: Rows) -> None:
+    for k, name in enumerate(dataset.classes):
+        n = len(np.unique(dataset.groups[rows[dataset.labels[rows] == k]]))
+        if n < SMALLEST_CLASS:
+            raise DataError(f"class {name!r} has {n} images (groups); expected at least {SMALLEST_CLASS}")
+
+
+def _allocate(dataset: Dataset, rows: Rows, shares: Sequence[float], rng: np.random.Generator) -> list[Rows]:
+    """Deal whole groups to len(shares) parts, stratum by stratum, each part at least one group of a stratum."""
+    groups = dataset.groups[rows]
+    names, stratum = strata(dataset.labels[rows], groups)
+    part_of = np.empty(len(names), dtype=int)
+    for k in np.unique(stratum):
+        members = rng.permutation(np.flatnonzero(stratum == k))
+        part_of[members] = np.repeat(np.arange(len(shares)), _quota(len(members), shares))
+    part = part_of[np.searchsorted(names, groups)]
+    return [rows[part == p] for p in range(len(shares))]
+
+
+def _quota(n: int, shares: Sequence[float]) -> NDArray[np.int64]:
+    """n items by largest remainder; where n allows it, nobody goes without."""
+    ideal = n * np.asarray(shares)
+    quota = np.floor(ideal).astype(np.int64)
+    for p in np.argsort(quota - ideal, kind="stable")[: n - quota.sum()]:
+        quota[p] += 1
+    while n >= len(quota) and quota.min() == 0:
+        quota[quota.argmax()] -= 1
+        quota[quota.argmin()] += 1
+    return quota
