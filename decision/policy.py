@@ -140,8 +140,19 @@ class Policy:
     @property
     def thresholds(self) -> dict[str, float]:
         """The threshold of each class that has one."""
-        pairs = zip(self.classes, self.rule.thresholds.tolist(), strict=True)
-        return {name: threshold for name, threshold in pairs if not np.isnan(threshold)}
+        return {name: t for name, t in self.by_class(self.rule.thresholds).items() if not np.isnan(t)}
+
+    def by_class(self, values: NDArray[np.float64]) -> dict[str, float]:
+        """One row `(K,)` with its classes' names."""
+        return dict(zip(self.classes, values.tolist(), strict=True))
+
+    def named(self, flags: NDArray[np.bool_]) -> list[str]:
+        """The classes that are flagged in one row `(K,)`."""
+        return [name for name, flagged in zip(self.classes, flags.tolist(), strict=True) if flagged]
+
+    def label(self, label: int) -> str | None:
+        """The class that a label names, None for an abstention."""
+        return None if label == ABSTAIN else self.classes[label]
 
 
 def compile_policy(

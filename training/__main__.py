@@ -10,6 +10,7 @@ from lightning_fabric import Fabric, seed_everything
 
 from decision import Calibration, Holdout, load_bundle, parse_policy, save_bundle
 from decision.policy import compile_policy
+from training.augment import Augmentation
 from training.calibrate import fit_calibration
 from training.commands import TrainingConfig, parse
 from training.dataset import Dataset, load_dataset
@@ -39,9 +40,10 @@ def run(config: TrainingConfig, models: Path) -> Path | None:
 
     rate = config.learning_rate or NETWORKS[config.network].learning_rate
     schedule = Schedule(config.epochs, config.batch_size, rate, config.patience)
+    augment = Augmentation(dataset.flips, config.shift)
     curve = []
     for phase in METHODS[config.method]:
-        curve += train_phase(fabric, network, phase, dataset, splits, schedule, config.seed)
+        curve += train_phase(fabric, network, phase, dataset, splits, augment, schedule, config.seed)
     if fabric.global_rank > 0:
         return None
 

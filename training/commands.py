@@ -29,6 +29,7 @@ class TrainingConfig:
     imbalance: Imbalance | None = None
     size: tuple[int, int] | None = None
     flips: Flips | None = None
+    shift: float = 0.1
     epochs: int = 20
     batch_size: int = 64
     learning_rate: float | None = None
@@ -75,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         help="thin to step:mu=0.5,rho=10, linear:rho=10 or exponential:rho=100 (most=5000 caps), or none")  # fmt: skip
     add("--size", type=_or_usage(_size), metavar="HxW", help="resize all images; default: as they are")
     add("--flips", choices=FLIPS, help="mirrorings that keep every label; default: what is known of the data")
+    add("--shift", type=_or_usage(_share), default=0.1, help="largest move of an image, as a share of its sides")
     add("--epochs", type=_or_usage(_positive), default=20, help="most epochs of a phase")
     add("--batch-size", type=_or_usage(_positive), default=64, help="images a step")
     add("--learning-rate", type=float, help="phase 1's; default: the network's own")
@@ -113,6 +115,13 @@ def _size(text: str) -> tuple[int, int]:
     if not (match := re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)):
         raise DataError(f"expected a size like 64x48 (height x width), got {text!r}")
     return int(match[1]), int(match[2])
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share < 0.5:
+        raise DataError(f"expected a share from 0 to below 0.5, got {text!r}")
+    return share
 
 
 def _positive(text: str) -> int:

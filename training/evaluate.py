@@ -18,6 +18,7 @@ Metric = Callable[[Decisions, Labels, Weights], float]
 
 
 def accuracy(decisions: Decisions, labels: Labels, weights: Weights) -> float:
+    """Share of images whose label is right; an abstention is not."""
     return float(np.average(decisions.labels == labels, weights=weights))
 
 
@@ -35,6 +36,7 @@ def macro_auc(decisions: Decisions, labels: Labels, weights: Weights) -> float:
 
 
 def macro_f1(decisions: Decisions, labels: Labels, weights: Weights) -> float:
+    """Unweighted mean of the per-class F1 scores."""
     names = range(decisions.probabilities.shape[1])
     return float(
         f1_score(labels, decisions.labels, labels=names, average="macro", sample_weight=weights, zero_division=0)

@@ -1,4 +1,4 @@
-"""One phase of training: draw, flip, step; keep the weights with the lowest calibrate loss under the phase's class mix."""
+"""One phase of training: draw, augment, step; keep the weights with the lowest loss under the phase's class mix."""
 
 import copy
 import math
@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
-from training.dataset import Dataset, Flips
+from training.augment import Augmentation
+from training.dataset import Dataset
 from training.methods import Phase, Sampler
 from training.networks import Network
 from training.splits import Splits
@@ -49,7 +50,14 @@ class Epoch:
 
 
 def train_phase(
-    fabric: Fabric, network: Network, phase: Phase, dataset: Dataset, splits: Splits, schedule: Schedule, seed: int
+    fabric: Fabric,
+    network: Network,
+    phase: Phase,
+    dataset: Dataset,
+    splits: Splits,
+    augment: Augmentation,
+    schedule: Schedule,
+    seed: int,
 ) -> list[Epoch]:
     """Train `network` in place and return the learning curve.
 
@@ -78,13 +86,13 @@ def train_phase(
             rows = splits.train[sampler.epoch()]
             for step in range(steps):
                 batch = torch.from_numpy(rows[step * schedule.batch_size :][: schedule.batch_size])
-                flipped = flip(images[batch], dataset.flips, rng)
+                augmented = augment(images[batch], rng)
                 share = slice(
                     fabric.global_rank, None, fabric.world_size
                 )  # every rank draws alike, each takes its share
                 for group in optimizer.param_groups:
                     group["lr"] = rate * _warm_cosine((epoch - 1) * steps + step, schedule.epochs * steps, steps)
-                logits = wrapped(fabric.to_device(flipped[share]))
+                logits = wrapped(fabric.to_device(augmented[share]))
                 loss = nn.functional.cross_entropy(logits, fabric.to_device(labels[batch][share]))
                 optimizer.zero_grad()
                 fabric.backward(loss)
@@ -116,15 +124,6 @@ def set_mode(network: Network, *, head_only: bool) -> None:
     """Training mode; with a frozen body, its batch-norm statistics and dropout rest as well."""
     network.train()
     network.body.train(not head_only)
-
-
-def flip(images: Tensor, flips: Flips, rng: np.random.Generator) -> Tensor:
-    """Mirror each image `(n, height, width, channels)` with probability 1/2 along each axis that keeps its label."""
-    for axis, name in ((2, "horizontal"), (1, "vertical")):
-        if flips in (name, "both"):
-            chosen = torch.from_numpy(rng.random(len(images)) < 0.5)
-            images = torch.where(chosen[:, None, None, None], images.flip(axis), images)
-    return images
 
 
 def predict(network: Network, images: NDArray[np.uint8], device: torch.device) -> NDArray[np.float32]:

@@ -20,9 +20,11 @@ _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
- body {{ font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 0 auto; padding: 1rem; }}
+ body {{ font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 0 auto;
+   padding: 1rem; }}
  figure {{ margin: 2rem 0; }} img {{ width: 100%; height: auto; }} figcaption {{ color: #555; }}
- table {{ border-collapse: collapse; }} td, th {{ padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #ddd; }}
+ table {{ border-collapse: collapse; }}
+ td, th {{ padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #ddd; }}
  td:first-child, th:first-child {{ text-align: left; }} .wide {{ overflow-x: auto; }}
 </style>
 <h1>{title}</h1>
@@ -49,8 +51,8 @@ def render_report(
         _figure("Learning curves; the calibrate loss is under the phase's own class mix", lambda ax: _curve(ax, curve)),
         _figure("ROC, one class against the rest", lambda ax: _roc(ax, classes, p, labels)),
         _figure("Precision and recall, one class against the rest", lambda ax: _pr(ax, classes, p, labels)),
-        _figure("Confusion matrix: share of each true class by decision", lambda ax: _confusion(ax, classes, decisions, labels)),
-        _figure("Reliability of the label's probability, 15 bins of equal mass", lambda ax: _reliability(ax, decisions, labels)),
+        _figure("Confusion matrix: shares of each true class", lambda ax: _confusion(ax, classes, decisions, labels)),
+        _figure("Reliability of the label, 15 bins of equal mass", lambda ax: _reliability(ax, decisions, labels)),
     ]  # fmt: skip
     return _PAGE.format(title=html.escape(title), summary=html.escape(summary), metrics=rows, figures="".join(figures))
 

@@ -1,0 +1,1 @@
+"""Serves a bundle over HTTP: BentoML outside, onnxruntime inside, decision/ in between. `python -m service --help`."""

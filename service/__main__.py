@@ -1,0 +1,58 @@
+"""python -m service: `bentoml serve` with the settings that this service wants."""
+
+import argparse
+import ipaddress
+import json
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from service.settings import Settings, SettingsError
+from service.start import EXIT_UNUSABLE, URL
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Become `bentoml serve`: the same process, its exit code, its signals."""
+    parser = argparse.ArgumentParser("python -m service", description="Serve a bundle over HTTP.")
+    parser.add_argument(
+        "--model", type=Path, help="bundle, or folder of a model's bundles (default: the one in models/)"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=3000, help="port to listen on (default: 3000)")
+    parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
+    given = parser.parse_args(arguments)
+    if given.workers < 1 or not 0 < given.port < 65536:
+        parser.error(f"expected --workers of at least 1 and a --port up to 65535, got {given.workers} and {given.port}")
+    if given.model is not None:
+        os.environ["EQUIPOISE_MODEL"] = str(given.model)
+    try:
+        host, state = _address(given.host), Settings.from_environment().state
+    except (SettingsError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(EXIT_UNUSABLE) from None
+
+    shown = "127.0.0.1" if ipaddress.ip_address(host).is_unspecified else host
+    os.environ |= {
+        URL: f"http://{shown}:{given.port}",
+        "EQUIPOISE_WORKERS": str(given.workers),
+        "BENTOML_CONFIG_OVERRIDES": json.dumps({"services": {"equipoise": {"workers": given.workers}}}),
+        "BENTOML_DO_NOT_TRACK": "True",
+        # Two servers that share a home wipe each other's metrics.
+        "BENTOML_HOME": os.environ.get("BENTOML_HOME") or str(state / "bentoml"),
+    }
+    (state / "bentoml").mkdir(parents=True, exist_ok=True)
+    root = Path(__file__).resolve().parent.parent
+    command = ["-m", "bentoml", "serve", "service.service:Equipoise", "--working-dir", str(root)]
+    os.execv(sys.executable, [sys.executable, *command, "--host", host, "--port", str(given.port)])
+
+
+def _address(host: str) -> str:
+    """BentoML takes addresses only."""
+    return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""What stands before BentoML's own routes: ours, each request counted by its route."""
+
+import time
+from typing import Any
+
+import bentoml
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.routes import create_app
+
+app = create_app()
+ROUTES = frozenset(str(getattr(route, "path", "")) for route in app.routes)
+CLIENT_LEFT = 499
+THEIRS = ("/schema.json", "/static_content/")
+
+
+class Front(bentoml.Service[Any]):
+    """A BentoML service whose own routes and middleware are behind ours.
+
+    BentoML keeps the lifespan, the schema that its Python client reads, and its static files; all else
+    goes straight to `app`, past its tracing, access log and timers.
+    """
+
+    def to_asgi(self, is_main: bool = True) -> ASGIApp:
+        theirs = super().to_asgi(is_main=is_main)
+
+        async def front(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http" and not scope["path"].startswith(THEIRS):
+                await _counted(scope, receive, send)
+            else:
+                await theirs(scope, receive, send)
+
+        return front
+
+
+async def _counted(scope: Scope, receive: Receive, send: Send) -> None:
+    begun, status = time.perf_counter(), CLIENT_LEFT
+
+    async def watch(message: Message) -> None:
+        nonlocal status
+        if message["type"] == "http.response.start":
+            status = message["status"]
+        await send(message)
+
+    try:
+        await app(scope, receive, watch)
+    finally:
+        route = scope["path"] if scope["path"] in ROUTES else "unmatched"
+        app.state.worker.metrics.request(route, status, time.perf_counter() - begun)

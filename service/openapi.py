@@ -1,0 +1,64 @@
+"""The parts of /docs.json that say what a request may hold."""
+
+from typing import Any
+
+from decision import PolicyDocument
+from service.body import IMAGE_FIELD
+
+_FILE = {"type": "string", "format": "binary"}
+_IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/tiff", "image/bmp", "image/gif")
+
+IMAGE: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {"type": "object", "required": [IMAGE_FIELD], "properties": {IMAGE_FIELD: _FILE}}
+        },
+        **{kind: {"schema": _FILE} for kind in (*_IMAGE_TYPES, "application/octet-stream")},
+    },
+}
+POLICY: dict[str, Any] = {
+    "required": True,
+    "content": {"application/json": {"schema": PolicyDocument.model_json_schema()}},
+}
+PROBLEM: dict[str, Any] = {
+    "description": "A problem (RFC 9457).",
+    "content": {
+        "application/problem+json": {
+            "schema": {
+                "type": "object",
+                "required": ["type", "title", "status", "detail"],
+                "properties": {
+                    "type": {"type": "string"},
+                    "title": {"type": "string"},
+                    "status": {"type": "integer"},
+                    "detail": {"type": "string"},
+                    "errors": {
+                        "type": "array",
+                        "items": {
+                            "type": "object",
+                            "required": ["pointer", "detail"],
+                            "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
+                        },
+                    },
+                },
+            }
+        }
+    },
+}
+
+
+def _query(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
+
+
+EXPLAIN = _query("explain", {"type": "boolean"}, "Add calibrated and adjusted probabilities, thresholds and ratios.")
+REASON = _query("reason", {"type": "string"}, "Kept with the revision.")
+DRY_RUN = _query("dry_run", {"type": "boolean"}, "Validate only.")
+IF_MATCH: dict[str, Any] = {
+    "name": "If-Match",
+    "in": "header",
+    "required": True,
+    "schema": {"type": "string"},
+    "description": "The ETag of GET /config: 428 without, 412 when stale.",
+}

@@ -1,0 +1,145 @@
+"""The policy in force: one immutable value a worker swaps when the host's shared revision number moves."""
+
+import fcntl
+import logging
+import mmap
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from decision import Bundle, Policy, PolicyDocument, PolicyError
+from service.store import PolicyStore, Revision, StoreError
+
+log = logging.getLogger("equipoise")
+
+SYSTEM = "system"
+RETRY_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Enforced:
+    """A compiled policy and the stored revision it comes from."""
+
+    policy: Policy
+    entry: Revision
+
+    @property
+    def revision(self) -> int:
+        return self.entry.revision
+
+
+class SharedRevision:
+    """The revision in force: one 8-byte word that all workers of a host map, and the lock to change it."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        os.ftruncate(self._fd, 8)
+        self._word = memoryview(mmap.mmap(self._fd, 8)).cast("Q")
+        self._threads = threading.Lock()
+
+    @classmethod
+    def of(cls, state: Path, bundle: Bundle) -> "SharedRevision":
+        """The word of a model's policy, in the state folder."""
+        return cls(state / f"{bundle.manifest.name}.revision")
+
+    @property
+    def value(self) -> int:
+        """A plain memory read: every request does it."""
+        return self._word[0]
+
+    @contextmanager
+    def changing(self) -> Iterator[memoryview]:
+        """Hold the host's write lock; set element 0 of what is yielded to publish a revision."""
+        with self._threads:  # flock does not keep threads of one process apart
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            try:
+                yield self._word
+            finally:
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+
+class PolicyInForce:
+    """Reads and changes the policy of one model on this host.
+
+    `change` returns after every worker's next request is bound to the new revision: the word it moves
+    is what each request compares first. With the store down, the last known policy stays in force.
+    """
+
+    def __init__(self, bundle: Bundle, store: PolicyStore, shared: SharedRevision) -> None:
+        self._bundle, self._store, self._shared = bundle, store, shared
+        self._reloading = threading.Lock()
+        self._retry_at = 0.0
+        entry = store.last()
+        if entry is None:
+            raise StoreError(f"no policy is stored for {bundle.manifest.name}")
+        self._enforced = Enforced(bundle.policy(entry.policy), entry)
+        self._seen = entry.revision
+
+    @classmethod
+    def prepare(cls, bundle: Bundle, store: PolicyStore, shared: SharedRevision) -> "PolicyInForce":
+        """Once a start, before any worker: make sure that a policy for this bundle version is stored and shared.
+
+        Under another bundle version the last document is compiled again and stored as a new revision; where
+        that cannot be, the bundle's default policy takes force, and the reason says why.
+        """
+        with shared.changing() as word:
+            last = store.last()
+            if last is None:
+                last = _append(store, bundle, 0, SYSTEM, f"default policy of {bundle.id}", bundle.policy())
+            elif last.model_version != bundle.manifest.version:
+                last = _carry_over(store, bundle, last)
+            word[0] = last.revision
+        return cls(bundle, store, shared)
+
+    def current(self) -> Enforced:
+        """The policy this request is decided by; ask once a request."""
+        if self._shared.value != self._seen:
+            self._reload()
+        return self._enforced
+
+    def compile(self, document: PolicyDocument) -> Policy:
+        """What a document would mean here. Raises PolicyError."""
+        return self._bundle.policy(document)
+
+    def change(self, expected: int, policy: Policy, *, actor: str, reason: str) -> Enforced:
+        """Store `policy` as revision `expected + 1` and put it in force. Raises StaleError, StoreError."""
+        with self._shared.changing() as word:
+            entry = _append(self._store, self._bundle, expected, actor, reason, policy)
+            word[0] = entry.revision
+        log.warning("policy revision %d by %s: %s", entry.revision, actor, reason or "no reason given")
+        return Enforced(policy, entry)
+
+    def _reload(self) -> None:
+        with self._reloading:
+            if self._shared.value == self._seen or time.monotonic() < self._retry_at:
+                return
+            try:
+                entry = self._store.last()
+                if entry is not None:
+                    # `seen` is the revision that was read, never the shared word's value: a later one is met next time
+                    self._enforced = Enforced(self._bundle.policy(entry.policy), entry)
+                    self._seen = entry.revision
+            except (StoreError, PolicyError):
+                self._retry_at = time.monotonic() + RETRY_SECONDS
+                log.exception("revision %d goes on: a newer one could not be read", self._seen)
+
+
+def _append(store: PolicyStore, bundle: Bundle, expected: int, actor: str, reason: str, policy: Policy) -> Revision:
+    return store.append(
+        expected, actor=actor, reason=reason, model_version=bundle.manifest.version,
+        policy=policy.document.model_dump(mode="json"), thresholds=policy.thresholds,
+    )  # fmt: skip
+
+
+def _carry_over(store: PolicyStore, bundle: Bundle, last: Revision) -> Revision:
+    try:
+        policy, reason = bundle.policy(last.policy), f"revision {last.revision}, compiled for {bundle.id}"
+    except PolicyError as error:
+        policy, reason = bundle.policy(), f"default of {bundle.id}; revision {last.revision} cannot be: {error}"
+        log.error("policy: %s", reason)
+    return _append(store, bundle, last.revision, SYSTEM, reason, policy)

@@ -1,0 +1,81 @@
+"""Errors as problem details (RFC 9457): one table from what went wrong to what a client is told.
+
+bytes ─▶ request ─▶ image ─▶ answer          400 404 405 413 415 422 504
+document ─▶ policy ─▶ revision               400 401 403 412 422 428 503
+"""
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from decision import BrokenImage, ImageError, PolicyError, TooManyPixels, UnsupportedImage
+from service.store import StaleError, StoreError
+
+log = logging.getLogger("equipoise")
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER = {"Retry-After": "1"}
+
+
+class Problem(Exception):
+    """An answer that is an error. `kind` is the last part of its type, a URN of a small closed set."""
+
+    def __init__(
+        self, status: int, kind: str, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.kind, self.detail = status, kind, detail
+        self.headers, self.more = dict(headers or {}), more
+
+    def response(self) -> Response:
+        document = {
+            "type": f"urn:equipoise:problem:{self.kind}",
+            "title": self.kind.replace("-", " ").capitalize(),
+            "status": self.status,
+            "detail": self.detail,
+        } | self.more
+        return Response(orjson.dumps(document), self.status, self.headers, MEDIA_TYPE)
+
+
+FORESEEN = (Problem, ImageError, PolicyError, StaleError, StoreError, TimeoutError)
+
+
+def problem_of(error: Exception) -> Problem:
+    """What a client is told of an exception; never more of an unforeseen one than that it happened."""
+    match error:
+        case Problem():
+            return error
+        case UnsupportedImage():
+            return Problem(415, "unsupported-image", str(error))
+        case BrokenImage():
+            return Problem(422, "broken-image", str(error))
+        case TooManyPixels():
+            return Problem(422, "too-many-pixels", str(error))
+        case PolicyError():
+            faults = [{"pointer": fault.pointer, "detail": fault.detail} for fault in error.faults]
+            return Problem(422, "impossible-policy", str(error), errors=faults)
+        case StaleError():
+            return Problem(412, "stale-revision", f"If-Match names another revision; {error}", revision=error.last)
+        case StoreError():
+            return Problem(503, "store-unavailable", "the policy store does not answer; predictions go on",
+                           headers=RETRY_AFTER)  # fmt: skip
+        case TimeoutError():
+            return Problem(504, "timeout", "the answer took longer than allowed")
+        case HTTPException():
+            kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
+            return Problem(error.status_code, kind, str(error.detail), headers=error.headers)
+    return Problem(500, "internal-error", "an unexpected error; the log has it")
+
+
+async def answer_problem(request: Request, error: Exception) -> Response:
+    """The exception handler for everything."""
+    problem = problem_of(error)
+    if problem.status >= 500:
+        log.error("%s %s: %s", request.method, request.url.path, error, exc_info=error)
+    return problem.response()

@@ -1,0 +1,89 @@
+"""The BentoML service: request → decode → infer → calibrate → adjust priors → decide → record → respond."""
+
+import asyncio
+import gc
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import bentoml
+
+from decision import load_bundle, read_image
+from service.front import Front, app
+from service.policies import PolicyInForce, SharedRevision
+from service.schemas import Answer, explanation, uuid7
+from service.settings import Settings
+from service.start import prepare
+from service.store import PolicyStore
+
+
+@bentoml.service(
+    name="equipoise",
+    service_class=Front,
+    metrics={"enabled": False},
+    logging={"access": {"enabled": False}},
+    tracing={"excluded_urls": [".*"]},
+)
+@bentoml.asgi_app(app, path="/")
+class Equipoise:
+    """Calibrated, prior-adjusted decisions on images, under a policy that changes while it runs."""
+
+    def __init__(self) -> None:
+        # Imported here, in the worker: the metrics bind to the folder that BentoML's arbiter names in its environment.
+        from service.metrics import Exposition, Metrics
+        from service.network import Network
+
+        self.settings = Settings.from_environment()
+        self.bundle = load_bundle(self.settings.model)
+        self.network = Network(self.bundle, self.settings.device, self.settings.threads)
+        store = PolicyStore(self.settings.database_url, self.bundle.manifest.name)
+        self.policies = PolicyInForce(self.bundle, store, SharedRevision.of(self.settings.state, self.bundle))
+        self.metrics = Metrics(self.bundle, self.network.provider)
+        self.exposition = Exposition(self.bundle, self.policies)
+        self.pool = ThreadPoolExecutor(max(2, self.settings.threads), thread_name_prefix="predict")
+        app.state.worker = self
+
+    @bentoml.api
+    def predict(self, image: Path) -> Answer:
+        """Classify one image. Over HTTP the route of the same path answers; this gives BentoML's client its schema."""
+        return self.answer(image.read_bytes())
+
+    def answer(self, image: bytes, *, explain: bool = False) -> Answer:
+        """The answer to one encoded image, under one policy. Raises ImageError."""
+        enforced = self.policies.current()
+        policy = enforced.policy
+        pixels = read_image(image, self.bundle.input, max_pixels=self.settings.max_pixels)
+        logits = policy.calibration.logits(self.network.logits(pixels[None]))
+        decisions = policy.decide_calibrated(logits)
+        self.metrics.record(decisions, raw=logits.argmax(axis=1))
+        return Answer(
+            id=uuid7(),
+            label=policy.label(decisions.labels[0]),
+            abstained=bool(decisions.labels[0] < 0),
+            flags=policy.named(decisions.flags[0]),
+            probabilities=policy.by_class(decisions.probabilities[0]),
+            policy_revision=enforced.revision,
+            model=self.bundle.id,
+            explanation=explanation(policy, logits, decisions) if explain else None,
+        )
+
+    async def respond(self, image: bytes, *, explain: bool) -> Answer:
+        """`answer` on the worker's own threads, so that decoding and inference never hold up the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self.pool, partial(self.answer, image, explain=explain))
+
+    @bentoml.on_deployment
+    @staticmethod
+    def prepare() -> None:
+        """Once a start, before any worker: refuse what cannot be served, store and share the first policy."""
+        prepare()
+
+    @bentoml.on_startup
+    def settle(self) -> None:
+        """What start-up made stays for good: the collector need not walk it again."""
+        gc.collect()
+        gc.freeze()
+
+    @bentoml.on_shutdown
+    def close(self) -> None:
+        """Let the last answers out."""
+        self.pool.shutdown()
