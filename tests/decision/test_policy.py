@@ -1,0 +1,243 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from decision import ABSTAIN, Calibration, Decisions, Policy, PolicyError, adjust, parse_policy, softmax
+from decision.policy import compile_policy
+from tests.decision.strategies import CLASSES, logits, priors
+
+PLAIN = Calibration(1.0, np.zeros(2))
+
+
+def policy(
+    rule: dict[str, object], *, classes: tuple[str, ...] = ("a", "b"), calibration: Calibration | None = None,
+    calibration_priors: np.ndarray | None = None, **document: object,
+) -> Policy:  # fmt: skip
+    k = len(classes)
+    parsed = parse_policy({"rule": rule} | document)
+    return compile_policy(
+        parsed, classes, calibration or Calibration(1.0, np.zeros(k)),
+        np.full(k, 1 / k) if calibration_priors is None else calibration_priors,
+    )  # fmt: skip
+
+
+def decide(rule: dict[str, object], *probabilities: list[float], **document: object) -> Decisions:
+    classes = tuple("abcdef"[: len(probabilities[0])])
+    with np.errstate(divide="ignore"):
+        z = np.maximum(np.log(probabilities), -700.0)
+    return policy(rule, classes=classes, **document).decide(z)
+
+
+def thresholds(**given_: float) -> dict[str, object]:
+    return {"kind": "thresholds", "thresholds": given_}
+
+
+@pytest.mark.parametrize(
+    ("p", "flagged", "label"),
+    [
+        ([0.2999, 0.7001], False, 1),  # below
+        ([0.3, 0.7], True, 0),  # at: p' >= t accepts
+        ([0.3001, 0.6999], True, 0),  # above
+        ([0.0, 1.0], False, 1),
+        ([1.0, 0.0], True, 0),
+    ],
+)
+def test_two_classes_and_one_threshold_is_iff(p: list[float], flagged: bool, label: int) -> None:
+    exact = policy(thresholds(a=0.3)).rule
+    probabilities = np.array([p])
+    flags = exact.flags(probabilities)
+    assert flags.tolist() == [[flagged, False]]
+    assert exact.labels(probabilities, probabilities, flags).tolist() == [label]
+
+
+@pytest.mark.parametrize(
+    ("given_", "p", "flags", "label"),
+    [
+        ({"a": 0.2, "b": 0.4}, [0.3, 0.5, 0.2], [1, 1, 0], 0),  # both flagged: 1.5 against 1.25
+        ({"a": 0.2, "b": 0.4}, [0.1, 0.3, 0.6], [0, 0, 0], 2),  # none: the open class
+        ({"a": 0.2}, [0.1, 0.4, 0.5], [0, 0, 0], 2),  # none: the larger open class
+        ({"a": 0.2}, [0.2, 0.7, 0.1], [1, 0, 0], 0),  # flagged beats a more probable open class
+        ({"a": 0.6, "b": 0.7, "c": 0.8}, [0.35, 0.35, 0.3], [0, 0, 0], 0),  # all named, none flagged: largest ratio
+        ({"a": 0.5, "b": 0.5, "c": 0.5}, [0.3, 0.35, 0.35], [0, 0, 0], 1),  # a tie goes to the first
+    ],
+)
+def test_the_label_under_thresholds(given_: dict[str, float], p: list[float], flags: list[int], label: int) -> None:
+    rule = policy(thresholds(**given_), classes=("a", "b", "c")).rule
+    probabilities = np.array([p])
+    found = rule.flags(probabilities)
+    assert found.astype(int).tolist() == [flags]
+    assert rule.labels(probabilities, probabilities, found).tolist() == [label]
+
+
+def label_by_definition(p: np.ndarray, given_: dict[int, float]) -> int:
+    """DESIGN 3.4 as a person would read it aloud."""
+    flagged = [k for k, t in given_.items() if p[k] >= t]
+    open_classes = [k for k in range(len(p)) if k not in given_]
+    if flagged:
+        return max(sorted(flagged), key=lambda k: p[k] / given_[k])
+    if open_classes:
+        return max(open_classes, key=lambda k: p[k])
+    return max(range(len(p)), key=lambda k: p[k] / given_[k])
+
+
+@given(st.data())
+def test_thresholds_agree_with_their_definition(data: st.DataObject) -> None:
+    k = data.draw(CLASSES)
+    named = data.draw(st.sets(st.integers(0, k - 1), min_size=1))
+    given_ = {i: data.draw(st.floats(0.001, 0.999)) for i in sorted(named)}
+    classes = tuple("abcdefgh"[:k])
+    decided = policy(thresholds(**{classes[i]: t for i, t in given_.items()}), classes=classes).decide(
+        data.draw(logits(k))
+    )
+    assert decided.labels.tolist() == [label_by_definition(p, given_) for p in decided.probabilities]
+
+
+@given(st.data())
+def test_all_classes_named_is_decision_by_division(data: st.DataObject) -> None:
+    k = data.draw(CLASSES)
+    classes = tuple("abcdefgh"[:k])
+    t = data.draw(st.lists(st.floats(0.01, 0.99), min_size=k, max_size=k))
+    decided = policy(thresholds(**dict(zip(classes, t, strict=True))), classes=classes).decide(data.draw(logits(k)))
+    assert decided.labels.tolist() == (decided.probabilities / np.array(t)).argmax(axis=1).tolist()
+
+
+@given(st.data())
+def test_raising_a_threshold_never_adds_its_class(data: st.DataObject) -> None:
+    z = data.draw(logits(3))
+    low, high = sorted(data.draw(st.tuples(st.floats(0.01, 0.99), st.floats(0.01, 0.99))))
+    before, after = (policy(thresholds(a=t, b=0.3), classes=("a", "b", "c")).decide(z) for t in (low, high))
+    assert not ((after.labels == 0) & (before.labels != 0)).any()
+    assert not (after.flags & ~before.flags).any()
+
+
+@given(st.data())
+def test_probabilities_are_calibrated_then_adjusted(data: st.DataObject) -> None:
+    k = data.draw(CLASSES)
+    classes = tuple("abcdefgh"[:k])
+    z, source, target = data.draw(logits(k)), data.draw(priors(k)), data.draw(priors(k))
+    calibration = Calibration(data.draw(st.floats(0.2, 5)), np.linspace(-1, 1, k))
+    decided = policy(
+        {"kind": "argmax"}, classes=classes, calibration=calibration, calibration_priors=source,
+        deployment_priors=dict(zip(classes, target.tolist(), strict=True)),
+    ).decide(z)  # fmt: skip
+    expected = adjust(calibration.probabilities(z), from_=source, to=target)
+    np.testing.assert_allclose(decided.probabilities, expected, rtol=1e-9, atol=1e-300)
+    best = decided.probabilities.max(axis=1)
+    np.testing.assert_allclose(decided.probabilities[np.arange(len(z)), decided.labels], best, rtol=1e-9)
+
+
+@given(st.data())
+def test_the_rule_priors_does_not_depend_on_the_deployment_priors(data: st.DataObject) -> None:
+    k = data.draw(CLASSES)
+    classes = tuple("abcdefgh"[:k])
+    z, source, target = data.draw(logits(k)), data.draw(priors(k)), data.draw(priors(k))
+    deployments = ["calibration", "uniform", dict(zip(classes, target.tolist(), strict=True))]
+    decided = [
+        policy({"kind": "priors"}, classes=classes, calibration_priors=source, deployment_priors=to).decide(z)
+        for to in deployments
+    ]
+    assert decided[0].labels.tolist() == decided[1].labels.tolist() == decided[2].labels.tolist()
+    ratios = softmax(z) / source
+    np.testing.assert_allclose(ratios[np.arange(len(z)), decided[0].labels], ratios.max(axis=1), rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["argmax", "priors"])
+def test_rules_that_divide_give_ties_to_the_first_class_and_no_flags(kind: str) -> None:
+    decided = policy({"kind": kind}, classes=tuple("abcdefg")).decide(np.zeros((1, 7)))
+    assert decided.labels.tolist() == [0]
+    assert not decided.flags.any()
+
+
+@given(st.data(), st.sampled_from([{"kind": "argmax"}, {"kind": "priors"}, thresholds(a=0.3)]))
+def test_no_answer_depends_on_its_batch_mates(data: st.DataObject, rule: dict[str, object]) -> None:
+    z = data.draw(logits(4))
+    value = policy(rule, classes=tuple("abcd"), abstain_below=0.4)
+    whole, rows = value.decide(z), [value.decide(row[None]) for row in z]
+    np.testing.assert_array_equal(whole.labels, [row.labels[0] for row in rows])
+    np.testing.assert_array_equal(whole.flags, [row.flags[0] for row in rows])
+    np.testing.assert_array_equal(whole.probabilities, [row.probabilities[0] for row in rows])
+
+
+@pytest.mark.parametrize(
+    ("below", "p", "label"),
+    [
+        (0.0, [0.5, 0.5], 0),
+        (0.6, [0.59, 0.41], ABSTAIN),
+        (0.6, [0.61, 0.39], 0),
+        (1.0, [0.99, 0.01], ABSTAIN),
+    ],
+)
+def test_abstention(below: float, p: list[float], label: int) -> None:
+    assert decide({"kind": "argmax"}, p, abstain_below=below).labels.tolist() == [label]
+
+
+def test_abstention_never_breaks_a_flag() -> None:
+    decided = decide(thresholds(a=0.3), [0.35, 0.34, 0.31], [0.25, 0.4, 0.35], abstain_below=0.9)
+    assert decided.flags[:, 0].tolist() == [True, False]
+    assert decided.labels.tolist() == [0, ABSTAIN]
+
+
+@pytest.mark.parametrize(
+    ("document", "pointers"),
+    [
+        ([], [""]),
+        ({"rules": {}}, ["/rules"]),
+        ({"rule": 3}, ["/rule"]),
+        ({"rule": {}}, ["/rule/kind"]),
+        ({"rule": {"kind": "magic"}}, ["/rule/kind"]),
+        ({"rule": {"kind": "recall", "targets": {"a": 0.9}}}, ["/rule/kind"]),
+        ({"rule": {"kind": "cost", "costs": {}}}, ["/rule/kind"]),
+        ({"rule": {"kind": "priors", "thresholds": {}}}, ["/rule/thresholds"]),
+        ({"rule": {"kind": "thresholds"}}, ["/rule/thresholds"]),
+        ({"rule": thresholds()}, ["/rule/thresholds"]),
+        ({"rule": thresholds(a=0.0, b=1.0)}, ["/rule/thresholds/a", "/rule/thresholds/b"]),
+        ({"rule": {"kind": "thresholds", "thresholds": {"a/b": "x"}}}, ["/rule/thresholds/a~1b"]),
+        ({"deployment_priors": "natural"}, ["/deployment_priors"]),
+        ({"deployment_priors": {"a": True, "b": "0.5"}}, ["/deployment_priors/a", "/deployment_priors/b"]),
+        ({"deployment_priors": {"a": float("nan"), "b": 1.0}}, ["/deployment_priors/a"]),
+        ({"abstain_below": 1.5, "deployment_priors": None}, ["/deployment_priors", "/abstain_below"]),
+    ],
+)
+def test_a_document_that_is_no_policy_is_pointed_at(document: object, pointers: list[str]) -> None:
+    with pytest.raises(PolicyError) as refused:
+        parse_policy(document)
+    assert [fault.pointer for fault in refused.value.faults] == pointers
+
+
+def test_recall_and_cost_say_that_they_are_not_in_this_version() -> None:
+    with pytest.raises(PolicyError, match="'recall' is not in this version"):
+        parse_policy({"rule": {"kind": "recall"}})
+
+
+@pytest.mark.parametrize(
+    ("document", "pointer"),
+    [
+        ({"rule": thresholds(z=0.5)}, "/rule/thresholds/z"),
+        ({"deployment_priors": {"a": 0.5, "b": 0.4}}, "/deployment_priors"),
+        ({"deployment_priors": {"a": 0.5, "b": 0.4, "z": 0.1}}, "/deployment_priors/z"),
+    ],
+)
+def test_a_policy_that_cannot_be_for_these_classes_is_pointed_at(document: dict[str, object], pointer: str) -> None:
+    with pytest.raises(PolicyError) as refused:
+        compile_policy(parse_policy(document), ("a", "b"), PLAIN, np.array([0.5, 0.5]))
+    assert [fault.pointer for fault in refused.value.faults] == [pointer]
+
+
+def test_the_defaults_are_those_of_the_contract() -> None:
+    assert parse_policy({}).model_dump(mode="json") == {
+        "deployment_priors": "calibration", "rule": {"kind": "priors"}, "abstain_below": 0.0,
+    }  # fmt: skip
+
+
+def test_thresholds_by_class() -> None:
+    half = np.array([0.25, 0.75])
+    assert policy({"kind": "priors"}, calibration_priors=half).thresholds == {"a": 0.25, "b": 0.75}
+    assert policy({"kind": "argmax"}).thresholds == {"a": 0.5, "b": 0.5}
+    assert policy(thresholds(b=0.3)).thresholds == {"b": 0.3}
+
+
+def test_a_decided_policy_is_not_mutable() -> None:
+    value = policy({"kind": "priors"})
+    with pytest.raises(ValueError, match="read-only"):
+        value.deployment_priors[0] = 1.0
