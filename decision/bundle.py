@@ -83,9 +83,12 @@ class Manifest(_Part):
                 raise ValueError(f"{where} names {sorted(named)}, classes are {sorted(self.classes)}")
         return self
 
-    def at_version(self, content: str) -> Self:
-        """The same manifest with a version made of the time (UTC) and the content's hash."""
-        return self.model_copy(update={"version": f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{content[:6]}"})
+    def sealed(self, files: Mapping[str, bytes]) -> Self:
+        """The same manifest with the files' hashes, and a version made of the time (UTC) and a hash of all that."""
+        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        sealed = self.model_copy(update={"files": hashes})
+        content = hashlib.sha256(sealed.model_dump_json().encode()).hexdigest()
+        return sealed.model_copy(update={"version": f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{content[:6]}"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,8 +180,7 @@ def save_bundle(models: str | Path, manifest: Manifest, *, network: bytes, holdo
     The files go to a temporary folder beside it, are flushed to disk, and appear by one rename.
     """
     files = {NETWORK: network, HOLDOUT: _packed(holdout), REPORT: report.encode()}
-    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    manifest = manifest.at_version(hashes[NETWORK]).model_copy(update={"files": hashes})
+    manifest = manifest.sealed(files)
     files[MANIFEST] = (manifest.model_dump_json(indent=2) + "\n").encode()
 
     home = Path(models) / manifest.name

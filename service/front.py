@@ -6,11 +6,11 @@ from typing import Any
 import bentoml
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.problems import CLIENT_LEFT
 from service.routes import create_app
 
 app = create_app()
 ROUTES = frozenset(str(getattr(route, "path", "")) for route in app.routes)
-CLIENT_LEFT = 499
 THEIRS = ("/schema.json", "/static_content/")
 
 

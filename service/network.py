@@ -8,12 +8,16 @@ from numpy.typing import NDArray
 
 from decision import Bundle
 from decision.bundle import INPUT_NAME, OUTPUT_NAME
-from service.settings import Device, SettingsError
+from service.settings import Device
 
 log = logging.getLogger("equipoise")
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
+
+
+class NetworkError(ValueError):
+    """The network cannot be run here, or not on the device that was asked for."""
 
 
 class Network:
@@ -24,15 +28,20 @@ class Network:
     """
 
     def __init__(self, bundle: Bundle, device: Device, threads: int) -> None:
-        self._session = _session(str(bundle.network), device, threads)
+        spec = bundle.input
+        try:
+            self._session = _session(str(bundle.network), device, threads)
+            self._session.disable_fallback()
+            self.logits(np.zeros((1, spec.height, spec.width, spec.channels), dtype=np.uint8))
+        except Exception as error:  # onnxruntime's errors have no base of their own
+            raise NetworkError(f"{bundle.network}: onnxruntime cannot run this network: {error}") from error
         self.provider: str = self._session.get_providers()[0]
         if device == "cuda" and self.provider != CUDA:
-            raise SettingsError(f"EQUIPOISE_DEVICE=cuda: expected {CUDA}, onnxruntime took {self.provider}; "
-                                "check the driver and the extra `gpu`, or set EQUIPOISE_DEVICE=auto")  # fmt: skip
-        self._session.disable_fallback()
+            raise NetworkError(
+                f"EQUIPOISE_DEVICE=cuda: expected {CUDA}, onnxruntime took {self.provider}; "
+                "check the driver and the extra `gpu`, or set EQUIPOISE_DEVICE=auto"
+            )
         log.warning("execution provider: %s (EQUIPOISE_DEVICE=%s)", self.provider, device)
-        spec = bundle.input
-        self.logits(np.zeros((1, spec.height, spec.width, spec.channels), dtype=np.uint8))
 
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Logits `(n, classes)` of pixels `(n, height, width, channels)`."""

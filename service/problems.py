@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from decision import BrokenImage, ImageError, PolicyError, TooManyPixels, UnsupportedImage
@@ -43,7 +43,8 @@ class Problem(Exception):
         return Response(orjson.dumps(document), self.status, self.headers, MEDIA_TYPE)
 
 
-FORESEEN = (Problem, ImageError, PolicyError, StaleError, StoreError, TimeoutError)
+CLIENT_LEFT = 499  # nobody reads this answer; it is for the counters
+FORESEEN = (Problem, ImageError, PolicyError, StaleError, StoreError, TimeoutError, ClientDisconnect)
 
 
 def problem_of(error: Exception) -> Problem:
@@ -67,15 +68,26 @@ def problem_of(error: Exception) -> Problem:
                            headers=RETRY_AFTER)  # fmt: skip
         case TimeoutError():
             return Problem(504, "timeout", "the answer took longer than allowed")
+        case ClientDisconnect():
+            return Problem(
+                CLIENT_LEFT, "client-left", "the client closed the connection before it had sent its request"
+            )
         case HTTPException():
             kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
-            return Problem(error.status_code, kind, str(error.detail), headers=error.headers)
+            return Problem(
+                error.status_code, kind, f"{error.detail}; /docs.json lists what there is", headers=error.headers
+            )
     return Problem(500, "internal-error", "an unexpected error; the log has it")
 
 
 async def answer_problem(request: Request, error: Exception) -> Response:
     """The exception handler for everything."""
     problem = problem_of(error)
+    if (
+        problem.status == HTTPStatus.METHOD_NOT_ALLOWED
+    ):  # one path may have a route per method; Starlette names the first's
+        same = (route for route in request.app.routes if getattr(route, "path", None) == request.url.path)
+        problem.headers["Allow"] = ", ".join(sorted({method for route in same for method in route.methods}))
     if problem.status >= 500:
         log.error("%s %s: %s", request.method, request.url.path, error, exc_info=error)
     return problem.response()

@@ -1,15 +1,15 @@
 """Before the workers: check everything that could keep them from starting, once, and say what is served."""
 
-import logging
 import os
+import subprocess
 import sys
+from pathlib import Path
+from typing import NoReturn
 
 from decision import Bundle, BundleError, load_bundle
 from service.policies import PolicyInForce, SharedRevision
 from service.settings import Settings, SettingsError, ensure_admin_token
 from service.store import PolicyStore, StoreError
-
-log = logging.getLogger("equipoise")
 
 EXIT_UNUSABLE = 2
 URL = "EQUIPOISE_URL"
@@ -17,18 +17,47 @@ DIGIT = "tests/data/digit.png"
 
 
 def prepare() -> None:
-    """Verify settings, bundle and store, and put a first policy in force; exit code 2 and one line otherwise."""
+    """Verify settings, bundle, store and network, and put a first policy in force; else exit code 2 and one line."""
     made = ensure_admin_token()
     try:
         settings = Settings.from_environment()
         bundle = load_bundle(settings.model)
         store = PolicyStore(settings.database_url, bundle.manifest.name)
         policies = PolicyInForce.prepare(bundle, store, SharedRevision.of(settings.state, bundle))
+        store.close()
     except (SettingsError, BundleError, StoreError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(EXIT_UNUSABLE) from None
-    store.close()
+        _refuse(error)
+    # Workers run in another folder, and answer from this very bundle even when `latest` moves on.
+    os.environ |= {"EQUIPOISE_MODEL": str(bundle.path.absolute()), "EQUIPOISE_STATE": str(settings.state)}
+    _try_out()
     print(_greeting(bundle, policies, token=os.environ["EQUIPOISE_ADMIN_TOKEN"] if made else None), flush=True)
+
+
+def _try_out() -> None:
+    """Answer once in a process of its own: a worker that cannot would be started again for ever.
+
+    Not in this process, which would hold a GPU's context for as long as it lives.
+    """
+    root = Path(__file__).resolve().parent.parent
+    done = subprocess.run([sys.executable, "-c", "from service.start import answer_once; answer_once()"], cwd=root)
+    if done.returncode != 0:
+        raise SystemExit(EXIT_UNUSABLE)
+
+
+def answer_once() -> None:
+    """What a worker does before it is ready."""
+    from service.network import Network, NetworkError
+
+    settings = Settings.from_environment()
+    try:
+        Network(load_bundle(settings.model), settings.device, settings.threads)
+    except NetworkError as error:
+        _refuse(error)
+
+
+def _refuse(error: Exception) -> NoReturn:
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    raise SystemExit(EXIT_UNUSABLE)
 
 
 def _greeting(bundle: Bundle, policies: PolicyInForce, token: str | None) -> str:

@@ -1,0 +1,134 @@
+"""A real service: `python -m service` in its own process, with two workers unless a test says otherwise."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from decision import save_bundle
+from tests.conftest import channel_means, holdout, manifest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TOKEN = "test-admin-token"
+
+
+class Server:
+    """One start of the service on a free port of the loopback."""
+
+    def __init__(self, model: Path, state: Path, *, workers: int = 2, **environment: str) -> None:
+        self.state = state
+        self.port = _free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        state.mkdir(parents=True, exist_ok=True)
+        self.log_path = state / f"log-{self.port}.txt"
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("EQUIPOISE_", "BENTOML_", "PROMETHEUS_"))}
+        settings = {"EQUIPOISE_STATE": str(state), "EQUIPOISE_ADMIN_TOKEN": TOKEN} | environment
+        command = [sys.executable, "-m", "service", "--model", str(model), "--port", str(self.port)]
+        with self.log_path.open("w") as log:
+            self.process = subprocess.Popen(
+                [*command, "--workers", str(workers)], cwd=ROOT, env=clean | settings, stdout=log, stderr=log
+            )
+        self.workers = workers
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    @property
+    def token(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {TOKEN}"}
+
+    def worker_pids(self) -> set[int]:
+        """The processes that serve: those that listen, but for the arbiter."""
+        children = psutil.Process(self.process.pid).children()
+        return {child.pid for child in children if "_bentoml_impl" in " ".join(child.cmdline())}
+
+    def wait(self, seconds: float = 60.0) -> "Server":
+        """Until every worker is up and has answered once."""
+        deadline = time.monotonic() + seconds
+        while self.log.count("Completed startup hook") < self.workers or not self._ready():
+            assert self.process.poll() is None, self.log
+            assert time.monotonic() < deadline, self.log
+            time.sleep(0.05)
+        return self
+
+    def _ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def stop(self) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    models = tmp_path_factory.mktemp("models")
+    return save_bundle(models, manifest(), network=channel_means(), holdout=holdout(), report="<html>").parent
+
+
+@pytest.fixture(scope="session")
+def server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Shared by the tests that leave it as it was, or read the revision first."""
+    started = Server(tiny_model, tmp_path_factory.mktemp("state")).wait()
+    yield started
+    assert started.stop() == 0, started.log
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, timeout=30) as opened:
+        yield opened
+
+
+@pytest.fixture
+def start(tmp_path: Path, tiny_model: Path) -> Iterator[Callable[..., Server]]:
+    """Starts services of a test's own and ends them with it."""
+    started: list[Server] = []
+
+    def start_one(model: Path = tiny_model, state: Path = tmp_path / "state", **options: str) -> Server:
+        started.append(Server(model, state, **options))
+        return started[-1]
+
+    yield start_one
+    for one in started:
+        one.stop()
+
+
+def put(client: httpx.Client, document: object, revision: int | None = None, **params: str) -> httpx.Response:
+    expected = client.get("/config").json()["revision"] if revision is None else revision
+    headers = {"Authorization": f"Bearer {TOKEN}", "If-Match": f'"{expected}"'}
+    return client.put("/config", json=document, headers=headers, params=params)
+
+
+def scrape(url: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """Every sample of /metrics, by name and sorted labels."""
+    samples = {}
+    for line in httpx.get(f"{url}/metrics", timeout=30).text.splitlines():
+        if match := re.fullmatch(r"(\w+)(?:\{(.*)\})? (\S+)", line):
+            labels = tuple(sorted(re.findall(r'(\w+)="([^"]*)"', match[2] or "")))
+            samples[match[1], labels] = float(match[3])
+    return samples
+
+
+def total(samples: dict[tuple[str, tuple[tuple[str, str], ...]], float], name: str, **labels: str) -> float:
+    """The sum of a metric over all samples that have these labels."""
+    return sum(v for (n, have), v in samples.items() if n == name and set(labels.items()) <= set(have))

@@ -1,0 +1,174 @@
+"""Every row of the contract's error table, with real bytes against the running service."""
+
+import io
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from tests.conftest import noise, png
+from tests.service.conftest import Server, scrape, total
+
+GOOD = png(noise(0))
+
+
+def check(answer: httpx.Response, status: int, says: str = "", pointer: str | None = None) -> dict[str, Any]:
+    """A problem of this status, in the form of RFC 9457."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem: dict[str, Any] = answer.json()
+    assert problem["status"] == status
+    assert problem["type"].startswith("urn:equipoise:problem:")
+    assert problem["title"]
+    assert says in problem["detail"], problem
+    assert "Traceback" not in answer.text
+    if pointer is not None:
+        assert pointer in [error["pointer"] for error in problem["errors"]]
+    return problem
+
+
+def bomb() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("1", (30_000, 30_000)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def image(data: bytes, name: str = "image", filename: str = "image.png", kind: str = "image/png") -> dict[str, Any]:
+    return {"files": {name: (filename, data, kind)}}
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "says"),
+    [
+        (image(png(noise(1, (64, 64, 3)), "JPEG")[:600]), 422, "expected a readable JPEG image"),
+        (image(GOOD[:-30]), 422, "expected a readable PNG image"),
+        (image(bomb()), 422, "at most 50,000,000 pixels"),
+        (image(b"this is a text file\n" * 50), 415, "expected one of PNG, JPEG"),
+        ({"content": b"GET me http://127.0.0.1/", "headers": {"Content-Type": "image/png"}}, 415, "expected one of"),
+        (image(GOOD, name="picture"), 400, "expected one file in the field `image`, got picture (file)"),
+        ({"data": {"image": "text"}, "files": {"x": b"y"}}, 400, "image (text)"),
+        ({"files": [("image", GOOD), ("image", GOOD)]}, 400, "expected one file"),
+        ({"content": b""}, 400, "empty body"),
+        (image(b""), 400, "empty body"),
+        ({"content": b"xx", "headers": {"Content-Type": "multipart/form-data"}}, 400, "boundary"),
+        ({"content": b"xx", "headers": {"Content-Type": "multipart/form-data; boundary=b"}}, 400, ""),
+        ({"json": {"image": "http://127.0.0.1/"}}, 415, "multipart/form-data"),
+        ({"data": {"image": "http://127.0.0.1/x.png"}}, 415, "x-www-form-urlencoded"),
+        ({"content": GOOD, "params": {"explain": "maybe"}}, 400, "explain=true"),
+    ],
+)
+def test_images_that_cannot_be_answered(client: httpx.Client, request_: dict[str, Any], status: int, says: str) -> None:
+    check(client.post("/predict", **request_), status, says)
+
+
+@pytest.mark.parametrize("form", ["body", "multipart"])
+def test_eleven_mebibytes_are_too_many(client: httpx.Client, form: str) -> None:
+    large = b"\x89PNG\r\n\x1a\n" + bytes(11 << 20)
+    answer = client.post("/predict", content=large) if form == "body" else client.post("/predict", **image(large))
+    check(answer, 413, "at most 10,485,760 bytes")
+
+
+def test_a_body_without_a_length_is_counted_as_it_comes(client: httpx.Client) -> None:
+    def chunks() -> Iterator[bytes]:
+        for _ in range(11):
+            yield bytes(1 << 20)
+
+    check(client.post("/predict", content=chunks()), 413, "at most 10,485,760 bytes")
+
+
+def test_a_client_that_leaves_in_the_middle_harms_nobody(server: Server, client: httpx.Client) -> None:
+    with socket.create_connection(("127.0.0.1", server.port)) as early:
+        early.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf")
+    assert client.post("/predict", content=GOOD).status_code == 200
+
+
+def test_unknown_paths_and_methods(client: httpx.Client) -> None:
+    check(client.get("/nothing"), 404)
+    check(client.post("/predict/"), 404)
+    answer = client.get("/predict")
+    check(answer, 405)
+    assert answer.headers["allow"] == "POST"
+    answer = client.delete("/config")
+    check(answer, 405)
+    assert answer.headers["allow"] == "GET, PUT"
+
+
+def put(server: Server, client: httpx.Client, document: object, **headers: str) -> httpx.Response:
+    given = server.token | {"If-Match": client.get("/config").headers["etag"]} | headers
+    content = document if isinstance(document, bytes) else json.dumps(document)
+    return client.put("/config", content=content, headers={k: v for k, v in given.items() if v})
+
+
+@pytest.mark.parametrize(
+    ("document", "status", "says", "pointer"),
+    [
+        (b"{", 400, "expected a JSON document", None),
+        (b"\xff\xfe", 400, "expected a JSON document", None),
+        (b'{"abstain_below": NaN}', 400, "NaN", None),
+        (b'{"abstain_below": 0.1, "abstain_below": 0.2}', 400, "'abstain_below' twice", None),
+        (b"[" * 100_000, 400, "expected a JSON document", None),
+        (b" " * (2 << 20), 413, "at most 1,048,576 bytes", None),
+        ([], 422, "", ""),
+        ({"rule": {"kind": "thresholds", "thresholds": {"pink": 0.5}}}, 422, "unknown class", "/rule/thresholds/pink"),
+        ({"deployment_priors": {"red": 0.5, "green": 0.3, "blue": 0.1}}, 422, "sum of 0.9", "/deployment_priors"),
+        ({"deployment_priors": {"red": 0.5, "green": 0.5}}, 422, "no prior for class 'blue'", "/deployment_priors"),
+        ({"abstain_below": 2}, 422, "less than or equal to 1", "/abstain_below"),
+        ({"treshold": 2}, 422, "Extra inputs are not permitted", "/treshold"),
+        ({"rule": {"kind": "recall", "targets": {"red": 0.9}}}, 422, "not in this version", "/rule/kind"),
+        ({"rule": {"kind": "cost", "costs": {}}}, 422, "not in this version", "/rule/kind"),
+    ],
+)
+def test_documents_that_are_no_policy(
+    server: Server, client: httpx.Client, document: object, status: int, says: str, pointer: str | None
+) -> None:
+    before = client.get("/config").json()
+    check(put(server, client, document), status, says, pointer)
+    assert client.get("/config").json() == before
+
+
+def test_preconditions(server: Server, client: httpx.Client) -> None:
+    check(put(server, client, {}, **{"If-Match": ""}), 428, "expected If-Match")
+    for stale in ('"0"', '"999999"', 'W/"1"', "1"):
+        problem = check(put(server, client, {}, **{"If-Match": stale}), 412, "in force is")
+        assert problem["revision"] == client.get("/config").json()["revision"]
+
+
+@pytest.mark.parametrize(
+    ("authorization", "status"),
+    [("", 401), ("Bearer", 401), ("Basic dGVzdA==", 401), ("Bearer wrong", 403), ("Bearer tést".encode(), 403)],
+)
+def test_tokens(server: Server, client: httpx.Client, authorization: Any, status: int) -> None:
+    before = client.get("/config").json()
+    answer = put(server, client, {}, Authorization=authorization)
+    problem = check(answer, status)
+    assert ("www-authenticate" in answer.headers) == (status == 401)
+    assert "wrong" not in problem["detail"]
+    assert client.get("/config").json() == before
+
+
+def test_nothing_a_client_sent_was_a_500(server: Server) -> None:
+    """Runs last in this file: all of the above went through the counters."""
+    samples = scrape(server.url)
+    statuses = {dict(labels)["status"] for (name, labels) in samples if name == "equipoise_requests_total"}
+    assert {"400", "404", "405", "413", "415", "422", "428", "412", "401", "403"} <= statuses
+    assert not [status for status in statuses if status.startswith("5")]
+    assert total(samples, "equipoise_requests_total", route="unmatched") >= 2
+    assert "Traceback" not in server.log
+
+
+def test_reading_and_predicting_can_be_closed(start: Any) -> None:
+    closed = start(EQUIPOISE_PREDICT_TOKEN="reader").wait()
+    with httpx.Client(base_url=closed.url) as client:
+        for method, path in [("GET", "/config"), ("GET", "/model"), ("POST", "/predict")]:
+            check(client.request(method, path), 401)
+            check(client.request(method, path, headers={"Authorization": "Bearer other"}), 403)
+        for token in ("reader", "test-admin-token"):
+            headers = {"Authorization": f"Bearer {token}"}
+            assert client.post("/predict", content=GOOD, headers=headers).status_code == 200
+        reader = {"Authorization": "Bearer reader", "If-Match": '"1"'}
+        check(client.put("/config", content="{}", headers=reader), 403)
+        assert client.get("/readyz").status_code == 200
