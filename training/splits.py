@@ -40,14 +40,14 @@ def split(dataset: Dataset, imbalance: Imbalance | None, seed: int, *, holdout: 
     """
     rng = np.random.default_rng([seed, 0])
     everything = np.arange(len(dataset.labels))
-    _require_enough(dataset, everything)
+    _require(SMALLEST_CLASS, dataset, everything)
     test = everything[dataset.parts == "test"]
     if test.size == 0:
         test, _ = _allocate(dataset, everything, (TEST_SHARE, 1 - TEST_SHARE), rng)
     rest = np.setdiff1d(everything, test)
     if imbalance is not None:
         rest = thin(dataset, imbalance, rest, rng)
-        _require_enough(dataset, np.concatenate([rest, test]))
+        _require(SMALLEST_CLASS - 1, dataset, rest)  # test has its own already
     if not holdout:
         return Splits(rest, rest[:0], rest[:0], test)
     val = rest[dataset.parts[rest] == "val"]
@@ -73,11 +73,11 @@ def strata(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> tuple[NDArra
     return names, np.argsort(rarity)[rarest]
 
 
-def _require_enough(dataset: Dataset, rows: Rows) -> None:
+def _require(least: int, dataset: Dataset, rows: Rows) -> None:
     for k, name in enumerate(dataset.classes):
         n = len(np.unique(dataset.groups[rows[dataset.labels[rows] == k]]))
-        if n < SMALLEST_CLASS:
-            raise DataError(f"class {name!r} has {n} images (groups); expected at least {SMALLEST_CLASS}")
+        if n < least:
+            raise DataError(f"class {name!r} has {n} images (groups); expected at least {least}")
 
 
 def _allocate(dataset: Dataset, rows: Rows, shares: Sequence[float], rng: np.random.Generator) -> list[Rows]:

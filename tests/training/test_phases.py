@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+
+from training.augment import Augmentation
+from training.dataset import Dataset
+from training.methods import Phase
+from training.networks import Network, build_network
+from training.phases import Epoch, Schedule, train_phase
+from training.splits import Splits, split
+
+NATURAL = Phase("natural", "natural", "head", rate=0.1)
+REBALANCED = Phase("rebalanced", "oversample")
+
+
+@pytest.fixture
+def data() -> tuple[Dataset, Splits]:
+    """Two classes told apart by brightness, 9:1, with enough noise that neither is certain."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], [270, 30])
+    level = np.where(labels == 1, 140, 110)[:, None, None, None]
+    images = (level + rng.normal(0, 60, (300, 6, 6, 1))).clip(0, 255).astype(np.uint8)
+    dataset = Dataset("made", ("dark", "bright"), images, labels, np.arange(300), np.full(300, "train"))
+    return dataset, split(dataset, None, 0)
+
+
+def trained(
+    data: tuple[Dataset, Splits], phase: Phase, network: Network | None = None, seed: int = 0, **schedule: int
+) -> tuple[Network, list[Epoch]]:
+    dataset, splits = data
+    torch.manual_seed(seed)
+    network = network or build_network("small", dataset.input, 2, dataset.images[splits.train])
+    settings = {"epochs": 3, "batch_size": 32, "learning_rate": 0.05, "patience": 9} | schedule
+    curve = train_phase(
+        Fabric(accelerator="cpu", devices=1), network, phase, dataset, splits,
+        Augmentation("both", 0.1), Schedule(**settings), seed,  # type: ignore[arg-type]
+    )  # fmt: skip
+    return network, curve
+
+
+def state(network: Network) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def test_phase_2_changes_the_output_layer_and_nothing_else(data: tuple[Dataset, Splits]) -> None:
+    network, _ = trained(data, REBALANCED)
+    before = state(network)
+    trained(data, NATURAL, network)
+    changed = {name for name, value in state(network).items() if not torch.equal(value, before[name])}
+    assert changed == {"head.weight", "head.bias"}  # batch-norm statistics rest as well
+
+
+def test_phase_1_trains_everything(data: tuple[Dataset, Splits]) -> None:
+    torch.manual_seed(0)
+    before = state(build_network("small", data[0].input, 2, data[0].images[data[1].train]))
+    network, _ = trained(data, REBALANCED)
+    after = state(network)
+    assert all(not torch.equal(after[n], before[n]) for n in after if n not in ("mean", "std"))
+
+
+def test_a_seed_reproduces_the_weights_bit_for_bit(data: tuple[Dataset, Splits]) -> None:
+    (first, curve), (again, same), (other, _) = (trained(data, REBALANCED, seed=seed) for seed in (5, 5, 6))
+    assert all(torch.equal(a, b) for a, b in zip(state(first).values(), state(again).values(), strict=True))
+    assert [epoch.train_loss for epoch in curve] == [epoch.train_loss for epoch in same]
+    assert not torch.equal(first.head.weight, other.head.weight)
+
+
+def test_the_weights_that_remain_are_the_best_ones(data: tuple[Dataset, Splits]) -> None:
+    network, curve = trained(data, REBALANCED, epochs=8)
+    best = min(epoch.calibrate_loss for epoch in curve if epoch.calibrate_loss is not None)
+    assert class_mean_nll(network, data) == pytest.approx(best, rel=1e-5)
+
+
+def class_mean_nll(network: Network, data: tuple[Dataset, Splits]) -> float:
+    dataset, splits = data
+    labels = dataset.labels[splits.calibrate]
+    network.eval()
+    with torch.no_grad():
+        log_p = network(torch.from_numpy(dataset.images[splits.calibrate])).log_softmax(1).numpy()
+    losses = -log_p[np.arange(len(labels)), labels]
+    return float(np.mean([losses[labels == k].mean() for k in (0, 1)]))
+
+
+def test_patience_ends_a_phase(data: tuple[Dataset, Splits]) -> None:
+    _, curve = trained(data, REBALANCED, epochs=60, patience=2)
+    assert len(curve) < 60
+    best = min(range(len(curve)), key=lambda i: curve[i].calibrate_loss or 0.0)
+    assert len(curve) - 1 - best == 2
+
+
+def test_without_a_calibrate_split_all_epochs_are_trained(data: tuple[Dataset, Splits]) -> None:
+    dataset, _ = data
+    _, curve = trained((dataset, split(dataset, None, 0, holdout=False)), REBALANCED, epochs=2, patience=1)
+    assert [epoch.calibrate_loss for epoch in curve] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("flips", "shift", "variants"),
+    [("none", 0.0, 1), ("horizontal", 0.0, 2), ("vertical", 0.0, 2), ("both", 0.0, 4), ("none", 0.25, 9)],
+)
+def test_augmentation_moves_as_far_as_it_may(flips: str, shift: float, variants: int) -> None:
+    image = torch.arange(16, dtype=torch.uint8).reshape(1, 4, 4, 1)
+    batch = Augmentation(flips, shift)(image.repeat(400, 1, 1, 1), np.random.default_rng(0))  # type: ignore[arg-type]
+    seen = {tuple(one.flatten().tolist()) for one in batch}
+    assert len(seen) == variants
+    expected = {
+        "horizontal": image.flip(2), "vertical": image.flip(1), "both": image.flip(1, 2), "none": image,
+    }[flips]  # fmt: skip
+    assert tuple(expected.flatten().tolist()) in seen
