@@ -40,7 +40,7 @@ class Settings:
         if device not in get_args(Device):
             raise SettingsError(f"EQUIPOISE_DEVICE: expected one of {', '.join(get_args(Device))}, got {device!r}")
         return cls(
-            model=Path(get("EQUIPOISE_MODEL") or _only_model(Path("models"))).absolute(),
+            model=Path(get("EQUIPOISE_MODEL") or _only_model()).absolute(),
             state=state,
             device=device,  # type: ignore[arg-type]
             admin_token=get("EQUIPOISE_ADMIN_TOKEN", ""),
@@ -61,12 +61,15 @@ def ensure_admin_token() -> bool:
     return True
 
 
-def _only_model(models: Path) -> Path:
-    names = sorted(path.name for path in models.glob("*") if (path / "latest").is_file())
-    if len(names) != 1:
-        found = ", ".join(names) or "none"
-        raise SettingsError(f"EQUIPOISE_MODEL (--model): expected a bundle's folder; in models/ there is {found}")
-    return models / names[0]
+def _only_model() -> Path:
+    """The one model in models/ here, or beside this package (in a bento)."""
+    folders = (Path("models"), Path(__file__).resolve().parent.parent / "models")
+    models = next((folder for folder in folders if folder.is_dir()), folders[0])
+    found = sorted(path for path in models.glob("*") if (path / "latest").is_file())
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or "none"
+        raise SettingsError(f"EQUIPOISE_MODEL (--model): expected a bundle's folder; in models/ there is {names}")
+    return found[0]
 
 
 def _cores_per_worker(environment: Mapping[str, str]) -> int:

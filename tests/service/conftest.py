@@ -26,7 +26,7 @@ class Server:
 
     def __init__(self, model: Path, state: Path, *, workers: int = 2, **environment: str) -> None:
         self.state = state
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         state.mkdir(parents=True, exist_ok=True)
         self.log_path = state / f"log-{self.port}.txt"
@@ -73,7 +73,7 @@ class Server:
         return self.process.wait(30)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
