@@ -129,9 +129,11 @@ def test_bentoml_build_makes_a_bento_that_serves(write_bundle: Callable[..., Pat
     write_bundle(context / "models")
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("EQUIPOISE_", "BENTOML_", "PROMETHEUS_"))}
     environment = clean | {
-        "BENTOML_HOME": str(tmp_path / "home"), "BENTOML_DO_NOT_TRACK": "True", "EQUIPOISE_STATE": str(tmp_path / "state"),
+        "BENTOML_HOME": str(tmp_path / "home"),
+        "BENTOML_DO_NOT_TRACK": "True",
+        "EQUIPOISE_STATE": str(tmp_path / "state"),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-    }  # fmt: skip
+    }
     bentoml = [sys.executable, "-m", "bentoml"]
     built = subprocess.run(
         [*bentoml, "build", "--output", "tag"], cwd=context, env=environment, capture_output=True, text=True
