@@ -76,6 +76,7 @@ def test_the_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
 
 def test_without_a_model_the_only_one_is_served(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
     with pytest.raises(SettingsError, match="in models/ there is none"):
         Settings.from_environment({})
     for name in ("one", "two"):
