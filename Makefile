@@ -13,7 +13,7 @@ BIN := .venv/bin
 .DEFAULT_GOAL := test
 
 serve: .venv/ready
-	@ls models/*/latest >/dev/null 2>&1 || $(BIN)/python -m training run digits
+	@ls models/*/latest >/dev/null 2>&1 || [ -n "$(MODEL)" ] || $(BIN)/python -m training run digits
 	@exec $(BIN)/python -m service --port $(PORT) --workers $(WORKERS) $(if $(MODEL),--model $(MODEL))
 
 test: .venv/ready
@@ -25,6 +25,7 @@ check: .venv/ready
 	$(BIN)/mypy
 
 .venv/ready: pyproject.toml constraints.txt
+	@echo "setting up .venv; this takes a few minutes"
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[training,test,$(DEVICE)]'
 	@touch $@

@@ -17,9 +17,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from decision import load_bundle
-from training.evaluate import METRICS, class_recall
+from training.evaluate import metrics_of
 
 METHODS = ("baseline", "two-phase-oversample")
 RULES = ("argmax", "priors")
@@ -41,32 +42,37 @@ def main() -> None:
         for row in measured(trained(given.data, method, seed, given.out, given.rest), method, seed)
     ]
     given.out.mkdir(parents=True, exist_ok=True)
-    facts = {"data": Path(given.data).name, "arguments": given.rest, "commit": commit(), "machine": machine()}
-    (given.out / "two_phase.json").write_text(json.dumps(facts | {"runs": runs}, indent=1) + "\n")
+    (given.out / "two_phase.json").write_text(json.dumps(runs, indent=1) + "\n")
     print(table(runs, given.seeds))
 
 
 def trained(data: str, method: str, seed: int, out: Path, rest: list[str]) -> Path:
+    """The folder of a trained model, with run.json beside it that says how it was made."""
     models = out / f"{method}-{seed}"
-    if not (models / "model" / "latest").is_file():
-        begun = time.monotonic()
-        command = [sys.executable, "-m", "training", "run", data, "--name", "model", "--models", str(models)]
-        subprocess.run([*command, "--method", method, "--seed", str(seed), *rest], check=True, stdout=sys.stderr)
-        (models / "seconds").write_text(f"{time.monotonic() - begun:.0f}\n")
-    return models / "model"
+    asked = {"data": Path(data).name, "arguments": rest}
+    if (models / "run.json").is_file():
+        made = json.loads((models / "run.json").read_text())
+        if {name: made[name] for name in asked} != asked:
+            raise SystemExit(f"{models} was made with {made}; --out another folder for {asked}")
+        return models
+    begun = time.monotonic()
+    command = [sys.executable, "-m", "training", "run", data, "--name", "model", "--models", str(models)]
+    subprocess.run([*command, "--method", method, "--seed", str(seed), *rest], check=True, stdout=sys.stderr)
+    facts = asked | {"seconds": round(time.monotonic() - begun), "commit": commit(), "machine": machine()}
+    (models / "run.json").write_text(json.dumps(facts) + "\n")
+    return models
 
 
-def measured(path: Path, method: str, seed: int) -> list[dict]:
-    bundle = load_bundle(path)
+def measured(models: Path, method: str, seed: int) -> list[dict]:
+    bundle = load_bundle(models / "model")
+    made = json.loads((models / "run.json").read_text())
     test = bundle.holdout.part("test")
     ones = np.ones(len(test.labels))
-    metrics = METRICS | {f"recall/{name}": class_recall(k) for k, name in enumerate(bundle.classes)}
-    seconds = float((path.parent / "seconds").read_text())
     rows = []
     for rule in RULES:
         decisions = bundle.policy({"rule": {"kind": rule}}).decide(test.logits)
-        values = {name: metric(decisions, test.labels, ones) for name, metric in metrics.items()}
-        rows.append({"method": method, "rule": rule, "seed": seed, "n": len(ones), "seconds": seconds} | values)
+        values = {name: metric(decisions, test.labels, ones) for name, metric in metrics_of(bundle.classes).items()}
+        rows.append({"method": method, "rule": rule, "seed": seed, "n": len(ones)} | made | values)
     return rows
 
 
@@ -82,8 +88,8 @@ def table(runs: list[dict], seeds: int) -> str:
             error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
             cells.append(f"{values.mean():.0f}" if name == "seconds" else f"{values.mean():.3f} ± {error:.3f}")
         lines.append(f"| {name.replace('_', ' ')} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", f"n = {runs[0]['n']:,} test images, {seeds} seeds, mean ± standard error; "
-                      f"{machine()}; commit {commit()}."])  # fmt: skip
+    made = " and ".join(sorted({f"{run['machine']}, commit {run['commit']}" for run in runs}))
+    return "\n".join([*lines, "", f"n = {runs[0]['n']:,} test images, {seeds} seeds, mean ± standard error; {made}."])
 
 
 def commit() -> str:
@@ -91,7 +97,8 @@ def commit() -> str:
 
 
 def machine() -> str:
-    return f"{platform.machine()} CPU, {os.cpu_count()} cores"
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
+    return f"{device}, {os.cpu_count()} cores"
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@
 
 Arrays are `(batch, classes)`, float64, never mutated. Probabilities from `Calibration` are under
 `calibration_priors`, adjusted probabilities under `deployment_priors`; thresholds are compared with
-adjusted probabilities, and `p' >= t` accepts. numpy, Pillow (images) and pydantic (documents) only.
+adjusted probabilities, and `p' >= t` accepts. numpy, scipy.special, Pillow (images) and pydantic (documents) only.
 """
 
 from decision.arrays import softmax
-from decision.bundle import Bundle, Holdout, Interval, Manifest, load_bundle, save_bundle
+from decision.bundle import Bundle, Holdout, Manifest, load_bundle, save_bundle
 from decision.calibration import Calibration
 from decision.errors import (
     BrokenImage,
@@ -20,6 +20,7 @@ from decision.errors import (
     UnsupportedImage,
 )
 from decision.images import InputSpec, decode, read_image, to_input
+from decision.intervals import Interval
 from decision.policy import ABSTAIN, Decisions, Policy, PolicyDocument, parse_policy
 from decision.priors import adjust
 

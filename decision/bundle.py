@@ -21,10 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from decision.arrays import Labels, Logits, Priors
+from decision.arrays import Labels, Logits, Priors, frozen
 from decision.calibration import Calibration
 from decision.errors import BundleError, PolicyError
 from decision.images import InputSpec
+from decision.intervals import Interval
 from decision.policy import Policy, PolicyDocument, compile_policy, parse_policy
 from decision.priors import priors_from_mapping
 
@@ -33,7 +34,8 @@ INPUT_NAME, OUTPUT_NAME = "image", "logits"
 MANIFEST, NETWORK, HOLDOUT, REPORT = "bundle.json", "network.onnx", "holdout.npz", "report.html"
 LATEST = "latest"
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
 
 class _Part(BaseModel):
@@ -45,14 +47,6 @@ class CalibrationRecord(_Part):
 
     temperature: float
     bias: dict[str, float]
-
-
-class Interval(_Part):
-    """A measured value with its 95% interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 class Manifest(_Part):
@@ -95,13 +89,17 @@ class Manifest(_Part):
 class Holdout:
     """Held-out images as the network saw them: logits `(n, K)`, labels, split ("tune" or "test"), groups, all `(n,)`.
 
-    Certificates use tune alone; previews and expected precision test alone; drift references both.
+    Certificates use tune alone; previews and expected precision test alone; drift references both. Read-only.
     """
 
     logits: Logits
     labels: Labels
     split: NDArray[np.str_]
     groups: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        for array in (self.logits, self.labels, self.split, self.groups):
+            array.setflags(write=False)
 
     def part(self, split: Literal["tune", "test"]) -> "Holdout":
         """The images of one split."""
@@ -146,7 +144,7 @@ class Bundle:
     @cached_property
     def calibration_priors(self) -> Priors:
         """`(K,)`: the mean calibrated probability over the calibrate split."""
-        return priors_from_mapping(self.manifest.calibration_priors, self.classes)
+        return frozen(priors_from_mapping(self.manifest.calibration_priors, self.classes))
 
     def policy(self, document: PolicyDocument | Mapping[str, Any] | None = None) -> Policy:
         """Compile a policy document (the bundle's default without one). Raises PolicyError."""
@@ -168,7 +166,6 @@ def load_bundle(path: str | Path) -> Bundle:
     bundle = Bundle(folder, manifest, _holdout(folder, len(manifest.classes)))
     try:
         bundle.policy()
-        _ = bundle.calibration_priors
     except (PolicyError, ValueError) as error:
         raise BundleError(f"{folder / MANIFEST}: {error}") from error
     return bundle
@@ -190,12 +187,15 @@ def save_bundle(models: str | Path, manifest: Manifest, *, network: bytes, holdo
         workshop.chmod(0o755)
         for name, content in files.items():
             _write_durably(workshop / name, content)
+        _flush(workshop)
         os.rename(workshop, home / manifest.version)
     except BaseException:
         shutil.rmtree(workshop, ignore_errors=True)
         raise
     _write_durably(home / f".{LATEST}", manifest.version.encode() + b"\n")
+    _flush(home)
     os.replace(home / f".{LATEST}", home / LATEST)
+    _flush(home)
     return home / manifest.version
 
 
@@ -274,6 +274,15 @@ def _packed(holdout: Holdout) -> bytes:
         groups=holdout.groups.astype(np.int64),
     )
     return buffer.getvalue()
+
+
+def _flush(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _write_durably(path: Path, content: bytes) -> None:

@@ -28,6 +28,7 @@ _MAGIC: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
     ("BMP", lambda head: head.startswith(b"BM")),
     ("GIF", lambda head: head.startswith((b"GIF87a", b"GIF89a"))),
 )
+_EIGHT_OF_16_BITS = np.rint(np.arange(65536) * (255 / 65535)).astype(np.uint8)
 _MODES = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"})
 
 
@@ -76,14 +77,15 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise TooManyPixels(f"expected at most {max_pixels:,} pixels, got more") from None
+    except MemoryError:
+        raise
     except Exception as error:  # a decoder fed hostile bytes may raise anything; all of it means the same
-        raise BrokenImage(f"expected a readable {name} image, got {type(error).__name__}: {error}") from error
+        raise BrokenImage(f"expected a readable {name} image, got one that is cut off or damaged") from error
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
-        wide = np.asarray(image).astype(np.uint16)
-        return Image.fromarray(np.rint(wide * (255 / 65535)).astype(np.uint8))
+        return Image.fromarray(_EIGHT_OF_16_BITS[np.asarray(image)])
     if image.mode not in _MODES:
         raise UnsupportedImage(f"expected grey, colour or palette pixels of 8 or 16 bits, got mode {image.mode!r}")
     return image.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB")

@@ -45,7 +45,7 @@ class ThresholdsRule(Document):
 
 
 class PolicyDocument(Document):
-    """A policy as people write it; DESIGN section 6. `Bundle.policy` compiles it."""
+    """Everything that may change at run time: whose priors, which rule, when to abstain."""
 
     deployment_priors: Annotated[
         Annotated[Literal["calibration", "uniform"], Tag("name")] | Annotated[dict[str, Number], Tag("mapping")],
@@ -83,8 +83,18 @@ def _fault(document: object, error: dict[str, object]) -> Fault:
             keys.append(key)
     if str(error["type"]).startswith("union_tag") and isinstance(here, dict):
         keys.append("kind")
-    came = "nothing" if error["type"] == "missing" else _shown(here)
-    return Fault(pointer(*keys), f"{error['msg']}; got {came}")
+    kind = str(error["type"])
+    expected = _EXPECTED.get(kind, str(error["msg"]))
+    return Fault(pointer(*keys), f"{expected}, got {'nothing' if kind == 'missing' else _shown(here)}")
+
+
+_EXPECTED = {  # where pydantic's words are about Python
+    "missing": "expected a value",
+    "extra_forbidden": "expected no such field",
+    "model_type": "expected an object",
+    "model_attributes_type": 'expected an object like {"kind": "priors"}',
+    "union_tag_not_found": 'expected a "kind"',
+}
 
 
 def _shown(value: object, width: int = 60) -> str:

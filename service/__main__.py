@@ -16,7 +16,7 @@ from service.start import EXIT_UNUSABLE, URL
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Become `bentoml serve`: the same process, its exit code, its signals."""
-    parser = argparse.ArgumentParser("python -m service", description="Serve a bundle over HTTP.")
+    parser = argparse.ArgumentParser("python -m service", description="Serve a bundle over HTTP.", allow_abbrev=False)
     parser.add_argument(
         "--model", type=Path, help="bundle, or folder of a model's bundles (default: the one in models/)"
     )
@@ -24,34 +24,53 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     parser.add_argument("--port", type=int, default=3000, help="port to listen on (default: 3000)")
     parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
     given = parser.parse_args(arguments)
-    if given.workers < 1 or not 0 < given.port < 65536:
-        parser.error(f"expected --workers of at least 1 and a --port up to 65535, got {given.workers} and {given.port}")
+    if given.workers < 1:
+        parser.error(f"expected --workers of at least 1, got {given.workers}")
+    if not 0 < given.port < 65536:
+        parser.error(f"expected a --port from 1 to 65535, got {given.port}")
     if given.model is not None:
         os.environ["EQUIPOISE_MODEL"] = str(given.model)
     try:
         host, state = _address(given.host), Settings.from_environment().state
+        home = Path(os.environ.get("BENTOML_HOME") or state / f"bentoml-{given.port}").absolute()
+        home.mkdir(parents=True, exist_ok=True)
+        _require_free(host, given.port)
     except (SettingsError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(EXIT_UNUSABLE) from None
 
-    shown = "127.0.0.1" if ipaddress.ip_address(host).is_unspecified else host
+    address = ipaddress.ip_address(host)
+    shown = "127.0.0.1" if address.is_unspecified else f"[{host}]" if address.version == 6 else host
     os.environ |= {
         URL: f"http://{shown}:{given.port}",
         "EQUIPOISE_WORKERS": str(given.workers),
         "BENTOML_CONFIG_OVERRIDES": json.dumps({"services": {"equipoise": {"workers": given.workers}}}),
         "BENTOML_DO_NOT_TRACK": "True",
-        # Two servers that share a home wipe each other's metrics.
-        "BENTOML_HOME": os.environ.get("BENTOML_HOME") or str(state / "bentoml"),
+        "BENTOML_HOME": str(home),  # one a server: two that share it wipe each other's metrics
     }
-    (state / "bentoml").mkdir(parents=True, exist_ok=True)
     root = Path(__file__).resolve().parent.parent
     command = ["-m", "bentoml", "serve", "service.service:Equipoise", "--working-dir", str(root)]
     os.execv(sys.executable, [sys.executable, *command, "--host", host, "--port", str(given.port)])
 
 
+def _require_free(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise OSError(f"cannot listen on {host} port {port}: {error.strerror}; --port takes another") from None
+
+
 def _address(host: str) -> str:
     """BentoML takes addresses only."""
-    return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
+    try:
+        return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
+    except socket.gaierror as error:
+        raise OSError(
+            f"--host: expected an address or a name of this machine, got {host!r}: {error.strerror}"
+        ) from None
 
 
 if __name__ == "__main__":

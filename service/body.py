@@ -2,9 +2,13 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from service.problems import Problem
@@ -42,13 +46,35 @@ async def document(request: Request) -> Any:
 
 
 async def _limited(request: Request, limit: int) -> bytes:
+    announced = request.headers.get("content-length", "")
+    chunks = request.stream()
+    if announced.isdecimal() and int(announced) > limit:
+        if request.headers.get("expect", "").lower() != "100-continue":  # else the client waits for leave to send
+            await _linger(chunks)
+        raise _too_large(limit)
     body = bytearray()
-    await _refuse_announced(request, limit)
-    async for chunk in request.stream():
+    async for chunk in chunks:
         body += chunk
         if len(body) > limit:
-            await _too_large(request, limit)
+            await _linger(chunks)
+            raise _too_large(limit)
     return bytes(body)
+
+
+async def _linger(chunks: AsyncIterator[bytes]) -> None:
+    """Read on for a moment: a client that is still sending when the connection closes would see no answer."""
+    passed = 0
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            async for chunk in chunks:
+                passed += len(chunk)
+                if passed > LINGER_BYTES:
+                    return
+
+
+def _too_large(limit: int) -> Problem:
+    detail = f"expected a body of at most {limit:,} bytes, got more"
+    return Problem(413, "body-too-large", detail, headers={"Connection": "close"})
 
 
 async def _file(request: Request, limit: int) -> bytes:
@@ -59,34 +85,25 @@ async def _file(request: Request, limit: int) -> bytes:
     async def receive() -> dict[str, Any]:
         return next(replay, {"type": "http.disconnect"})
 
-    async with Request(request.scope, receive).form(max_files=8, max_fields=8) as form:
+    # The boundary alone: a client's charset would choose the codec that its field names are read with.
+    _, options = parse_options_header(request.headers["content-type"])
+    content_type = b"multipart/form-data; boundary=" + options.get(b"boundary", b"")
+    scope = dict(request.scope) | {"headers": [(b"content-type", content_type)]}
+    try:
+        form = await Request(scope, receive).form(max_files=8, max_fields=8)
+    except HTTPException as error:
+        detail = f"expected multipart/form-data with a boundary and parts: {error.detail}"
+        raise Problem(400, "malformed-request", detail) from None
+    try:
         given = form.getlist(IMAGE_FIELD)
         if len(given) != 1 or not isinstance(given[0], UploadFile):
-            came = ", ".join(f"{name} ({'file' if isinstance(value, UploadFile) else 'text'})"
-                             for name, value in form.multi_items()) or "nothing"  # fmt: skip
-            raise Problem(400, "malformed-request", f"expected one file in the field `{IMAGE_FIELD}`, got {came}")
+            kinds = {True: "file", False: "text"}
+            came = ", ".join(f"{name!r} ({kinds[isinstance(value, UploadFile)]})" for name, value in form.multi_items())
+            detail = f"expected one file in the field {IMAGE_FIELD!r}, got {came or 'nothing'}"
+            raise Problem(400, "malformed-request", detail)
         return await given[0].read()
-
-
-async def _refuse_announced(request: Request, limit: int) -> None:
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > limit:
-        await _too_large(request, limit)
-
-
-async def _too_large(request: Request, limit: int) -> None:
-    """Refuse, but read on for a moment: a client that is still sending when the connection closes sees no answer."""
-    passed = 0
-    try:
-        async with asyncio.timeout(LINGER_SECONDS):
-            async for chunk in request.stream():
-                passed += len(chunk)
-                if passed > LINGER_BYTES:
-                    break
-    except TimeoutError:
-        pass
-    raise Problem(413, "body-too-large", f"expected a body of at most {limit:,} bytes, got more",
-                  headers={"Connection": "close"})  # fmt: skip
+    finally:
+        await form.close()
 
 
 def _refuse(constant: str) -> Any:

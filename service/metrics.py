@@ -122,6 +122,9 @@ class _PolicyCollector(Collector):
 
 
 def _hold_lock(path: Path) -> int:
-    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    """Lock a file before any scrape can see its name; the kernel drops the lock when this process ends."""
+    unseen = path.with_suffix(".new")
+    fd = os.open(unseen, os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(fd, fcntl.LOCK_EX)
+    os.rename(unseen, path)
     return fd

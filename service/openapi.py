@@ -17,6 +17,10 @@ IMAGE: dict[str, Any] = {
         **{kind: {"schema": _FILE} for kind in (*_IMAGE_TYPES, "application/octet-stream")},
     },
 }
+ANSWER_TEXT: dict[str, Any] = {"content": {"text/plain": {"schema": {"type": "string"}}}}
+BEARER: dict[str, Any] = {"bearer": {"type": "http", "scheme": "bearer"}}
+MAY_NEED_TOKEN: list[dict[str, list[str]]] = [{}, {"bearer": []}]
+NEEDS_TOKEN: list[dict[str, list[str]]] = [{"bearer": []}]
 POLICY: dict[str, Any] = {
     "required": True,
     "content": {"application/json": {"schema": PolicyDocument.model_json_schema()}},

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from decision import Bundle, Policy, PolicyDocument, PolicyError
-from service.store import PolicyStore, Revision, StoreError
+from service.store import PolicyStore, Revision, StaleError, StoreError
 
 log = logging.getLogger("equipoise")
 
@@ -66,17 +66,16 @@ class SharedRevision:
 class PolicyInForce:
     """Reads and changes the policy of one model on this host.
 
-    `change` returns after every worker's next request is bound to the new revision: the word it moves
-    is what each request compares first. With the store down, the last known policy stays in force.
+    When `change` returns, the next request on every worker is decided by the new revision: each compares
+    the shared word first, and reads the store where it has moved. With the store down, the last known
+    policy stays in force and the store is asked again once a second.
     """
 
     def __init__(self, bundle: Bundle, store: PolicyStore, shared: SharedRevision) -> None:
         self._bundle, self._store, self._shared = bundle, store, shared
         self._reloading = threading.Lock()
-        self._retry_at = 0.0
-        entry = store.last()
-        if entry is None:
-            raise StoreError(f"no policy is stored for {bundle.manifest.name}")
+        self._failed_at = (-1, 0.0)  # the shared word that could not be followed, and when
+        entry = self._publish_last()
         self._enforced = Enforced(bundle.policy(entry.policy), entry)
         self._seen = entry.revision
 
@@ -108,25 +107,41 @@ class PolicyInForce:
 
     def change(self, expected: int, policy: Policy, *, actor: str, reason: str) -> Enforced:
         """Store `policy` as revision `expected + 1` and put it in force. Raises StaleError, StoreError."""
-        with self._shared.changing() as word:
-            entry = _append(self._store, self._bundle, expected, actor, reason, policy)
-            word[0] = entry.revision
-        log.warning("policy revision %d by %s: %s", entry.revision, actor, reason or "no reason given")
+        try:
+            with self._shared.changing() as word:
+                entry = _append(self._store, self._bundle, expected, actor, reason, policy)
+                word[0] = entry.revision
+        except StaleError:
+            self._publish_last()
+            raise
+        log.warning("policy revision %d by %s: %r", entry.revision, actor, reason)
         return Enforced(policy, entry)
+
+    def _publish_last(self) -> Revision:
+        """Share the last stored revision: heals what a writer left that was killed between storing and sharing."""
+        with self._shared.changing() as word:
+            entry = self._store.last()
+            if entry is None:
+                raise StoreError(f"no policy is stored for {self._bundle.manifest.name}")
+            word[0] = entry.revision
+        return entry
 
     def _reload(self) -> None:
         with self._reloading:
-            if self._shared.value == self._seen or time.monotonic() < self._retry_at:
+            word = self._shared.value
+            failed, when = self._failed_at
+            if word == self._seen or (word == failed and time.monotonic() < when + RETRY_SECONDS):
                 return
             try:
                 entry = self._store.last()
                 if entry is not None:
-                    # `seen` is the revision that was read, never the shared word's value: a later one is met next time
+                    # `seen` is the revision that was read, never the word's value: a later one is met next time.
                     self._enforced = Enforced(self._bundle.policy(entry.policy), entry)
                     self._seen = entry.revision
             except (StoreError, PolicyError):
-                self._retry_at = time.monotonic() + RETRY_SECONDS
-                log.exception("revision %d goes on: a newer one could not be read", self._seen)
+                log.exception("revision %d stays in force: a newer one could not be read", self._seen)
+            if self._seen != word:
+                self._failed_at = (word, time.monotonic())
 
 
 def _append(store: PolicyStore, bundle: Bundle, expected: int, actor: str, reason: str, policy: Policy) -> Revision:

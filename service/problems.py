@@ -4,12 +4,12 @@ bytes ─▶ request ─▶ image ─▶ answer          400 404 405 413 415 422
 document ─▶ policy ─▶ revision               400 401 403 412 422 428 503
 """
 
+import json
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -40,7 +40,7 @@ class Problem(Exception):
             "status": self.status,
             "detail": self.detail,
         } | self.more
-        return Response(orjson.dumps(document), self.status, self.headers, MEDIA_TYPE)
+        return Response(json.dumps(document), self.status, self.headers, MEDIA_TYPE)
 
 
 CLIENT_LEFT = 499  # nobody reads this answer; it is for the counters
@@ -74,18 +74,16 @@ def problem_of(error: Exception) -> Problem:
             )
         case HTTPException():
             kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
-            return Problem(
-                error.status_code, kind, f"{error.detail}; /docs.json lists what there is", headers=error.headers
-            )
+            hint = "; /docs.json lists what there is" if error.status_code in (404, 405) else ""
+            return Problem(error.status_code, kind, f"{error.detail}{hint}", headers=error.headers)
     return Problem(500, "internal-error", "an unexpected error; the log has it")
 
 
 async def answer_problem(request: Request, error: Exception) -> Response:
     """The exception handler for everything."""
     problem = problem_of(error)
-    if (
-        problem.status == HTTPStatus.METHOD_NOT_ALLOWED
-    ):  # one path may have a route per method; Starlette names the first's
+    if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
+        # A path has a route per method, and Starlette names those of the first alone.
         same = (route for route in request.app.routes if getattr(route, "path", None) == request.url.path)
         problem.headers["Allow"] = ", ".join(sorted({method for route in same for method in route.methods}))
     if problem.status >= 500:

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from decision import Bundle, Manifest, parse_policy
@@ -20,6 +20,8 @@ from service.problems import FORESEEN, Problem, answer_problem
 from service.schemas import Answer, PolicyInForceDocument, described, in_force
 from service.settings import Settings
 from service.tokens import require
+
+LONGEST_REASON = 500
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -50,6 +52,7 @@ async def predict(request: Request) -> Response:
     """Classify one image."""
     worker = worker_of(request)
     require(request, "read", worker.settings)
+    _only(request, "explain")
     explain = _switch(request, "explain")
     async with asyncio.timeout(worker.settings.timeout):
         image = await body.image_bytes(request, worker.settings.max_bytes)
@@ -61,18 +64,19 @@ async def get_config(request: Request) -> Response:
     """The policy in force."""
     worker = worker_of(request)
     require(request, "read", worker.settings)
-    return _in_force(worker.policies.current())
+    return _in_force(await asyncio.to_thread(worker.policies.current))
 
 
 async def put_config(request: Request) -> Response:
     """Replace the policy: in force on every worker of this host before this returns."""
     worker = worker_of(request)
     actor = require(request, "write-policy", worker.settings)
-    expected = _expected_revision(request, worker)
+    _only(request, "reason", "dry_run")
+    expected = _expected_revision(request, (await asyncio.to_thread(worker.policies.current)).revision)
     policy = worker.policies.compile(parse_policy(await body.document(request)))
-    reason = request.query_params.get("reason", "")
+    reason = _reason(request)
     if _switch(request, "dry_run"):
-        return _json(described(policy, expected, actor, reason, "").model_dump(mode="json"))
+        return _json(described(policy, expected, actor, reason, None, dry_run=True).model_dump(mode="json"))
     enforced = await asyncio.to_thread(worker.policies.change, expected, policy, actor=actor, reason=reason)
     return _in_force(enforced)
 
@@ -99,7 +103,8 @@ async def livez(_: Request) -> Response:
 async def readyz(request: Request) -> Response:
     """The worker has the model, a policy, and has answered once: it exists only after that."""
     worker = worker_of(request)
-    return _json({"status": "ready", "model": worker.bundle.id, "policy_revision": worker.policies.current().revision})
+    enforced = await asyncio.to_thread(worker.policies.current)
+    return _json({"status": "ready", "model": worker.bundle.id, "policy_revision": enforced.revision})
 
 
 async def docs(_: Request) -> HTMLResponse:
@@ -116,16 +121,30 @@ def _in_force(enforced: Enforced) -> Response:
     return _json(document, headers={"ETag": f'"{enforced.revision}"', "Cache-Control": "no-cache"})
 
 
-def _expected_revision(request: Request, worker: Worker) -> int:
+def _expected_revision(request: Request, revision: int) -> int:
     """The revision that If-Match names, if it is the one in force: Problem 428 without, 412 when stale."""
     given = [tag.strip() for tag in ",".join(request.headers.getlist("if-match")).split(",") if tag.strip()]
-    revision = worker.policies.current().revision
     if not given:
         raise Problem(428, "precondition-required", f'expected If-Match with the ETag of GET /config, now "{revision}"')
     if "*" not in given and f'"{revision}"' not in given:
-        raise Problem(412, "stale-revision", f'If-Match is {", ".join(given)}, in force is "{revision}"',
-                      revision=revision)  # fmt: skip
+        detail = f'If-Match is {", ".join(given)}, in force is "{revision}" (with the quotes)'
+        raise Problem(412, "stale-revision", detail, revision=revision)
     return revision
+
+
+def _only(request: Request, *names: str) -> None:
+    """A misspelled `dry_run` must not put a policy in force."""
+    if unknown := [name for name in request.query_params if name not in names]:
+        raise Problem(
+            400, "malformed-request", f"expected no query parameter but {', '.join(names)}, got {unknown[0]!r}"
+        )
+
+
+def _reason(request: Request) -> str:
+    text = request.query_params.get("reason", "")
+    if len(text) > LONGEST_REASON or not text.isprintable():
+        raise Problem(400, "malformed-request", f"expected a reason of at most {LONGEST_REASON} printable characters")
+    return text
 
 
 def _switch(request: Request, name: str) -> bool:
@@ -143,16 +162,23 @@ def create_app() -> FastAPI:
     )  # fmt: skip
     problems: dict[int | str, dict[str, Any]] = {"default": openapi.PROBLEM}
 
-    def add(path: str, handler: Handler, method: str = "GET", model: Any = None, **described: Any) -> None:
+    def add(
+        path: str, handler: Handler, method: str = "GET", model: Any = None,
+        response_class: type[Response] = JSONResponse, **described: Any,
+    ) -> None:  # fmt: skip
         app.add_api_route(path, handler, methods=[method], response_model=model, responses=problems,
-                          openapi_extra=described)  # fmt: skip
+                          response_class=response_class, openapi_extra=described)  # fmt: skip
+        if method == "GET":
+            app.add_route(path, handler, methods=["HEAD"], include_in_schema=False)
 
-    add("/predict", predict, "POST", Answer, requestBody=openapi.IMAGE, parameters=[openapi.EXPLAIN])
-    add("/config", get_config, model=PolicyInForceDocument)
+    add("/predict", predict, "POST", Answer, requestBody=openapi.IMAGE, parameters=[openapi.EXPLAIN],
+        security=openapi.MAY_NEED_TOKEN)  # fmt: skip
+    add("/config", get_config, model=PolicyInForceDocument, security=openapi.MAY_NEED_TOKEN)
     add("/config", put_config, "PUT", PolicyInForceDocument, requestBody=openapi.POLICY,
-        parameters=[openapi.IF_MATCH, openapi.REASON, openapi.DRY_RUN])  # fmt: skip
-    add("/model", get_model, model=Manifest)
-    for path, handler in (("/metrics", metrics), ("/livez", livez), ("/healthz", livez), ("/readyz", readyz)):
+        parameters=[openapi.IF_MATCH, openapi.REASON, openapi.DRY_RUN], security=openapi.NEEDS_TOKEN)  # fmt: skip
+    add("/model", get_model, model=Manifest, security=openapi.MAY_NEED_TOKEN)
+    add("/metrics", metrics, response_class=PlainTextResponse)
+    for path, handler in (("/livez", livez), ("/healthz", livez), ("/readyz", readyz)):
         add(path, handler)
     app.add_route("/docs", docs, include_in_schema=False)
     # The hot route comes first and without FastAPI's own work per request; the one above documents it.

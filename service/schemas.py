@@ -44,7 +44,8 @@ class PolicyInForceDocument(BaseModel):
     certificates: list[dict[str, Any]]
     actor: str
     reason: str
-    time: str
+    time: str | None
+    dry_run: bool = Field(default=False, exclude_if=lambda value: not value)
 
 
 def in_force(enforced: Enforced) -> PolicyInForceDocument:
@@ -53,9 +54,12 @@ def in_force(enforced: Enforced) -> PolicyInForceDocument:
     return described(enforced.policy, entry.revision, entry.actor, entry.reason, entry.time)
 
 
-def described(policy: Policy, revision: int, actor: str, reason: str, time: str) -> PolicyInForceDocument:
-    """The public form of a policy."""
+def described(
+    policy: Policy, revision: int, actor: str, reason: str, time: str | None, *, dry_run: bool = False
+) -> PolicyInForceDocument:
+    """The public form of a policy; of a dry run, with the revision that is in force and no time."""
     return PolicyInForceDocument(
+        dry_run=dry_run,
         revision=revision, policy=policy.document, thresholds=policy.thresholds, certificates=[],
         actor=actor, reason=reason, time=time,
     )  # fmt: skip

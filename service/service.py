@@ -13,7 +13,7 @@ from service.front import Front, app
 from service.policies import PolicyInForce, SharedRevision
 from service.schemas import Answer, explanation, uuid7
 from service.settings import Settings
-from service.start import prepare
+from service.start import die_with_parent, prepare
 from service.store import PolicyStore
 
 
@@ -79,9 +79,10 @@ class Equipoise:
 
     @bentoml.on_startup
     def settle(self) -> None:
-        """What start-up made stays for good: the collector need not walk it again."""
+        """What start-up made stays for good: the collector need not walk it again. No worker outlives its arbiter."""
         gc.collect()
         gc.freeze()
+        die_with_parent()
 
     @bentoml.on_shutdown
     def close(self) -> None:

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 from decision.images import MAX_PIXELS
 
 Device = Literal["auto", "cpu", "cuda"]
+MOST_PIXELS = 178_000_000  # Pillow refuses more by itself
 
 
 class SettingsError(ValueError):
@@ -47,7 +48,7 @@ class Settings:
             predict_token=get("EQUIPOISE_PREDICT_TOKEN", ""),
             database_url=get("EQUIPOISE_DATABASE_URL") or f"sqlite:///{state / 'equipoise.db'}",
             max_bytes=_positive(environment, "EQUIPOISE_MAX_BYTES", 10 << 20),
-            max_pixels=_positive(environment, "EQUIPOISE_MAX_PIXELS", MAX_PIXELS),
+            max_pixels=_positive(environment, "EQUIPOISE_MAX_PIXELS", MAX_PIXELS, most=MOST_PIXELS),
             timeout=_positive(environment, "EQUIPOISE_TIMEOUT", 30),
             threads=_positive(environment, "EQUIPOISE_THREADS", _cores_per_worker(environment)),
         )
@@ -62,22 +63,22 @@ def ensure_admin_token() -> bool:
 
 
 def _only_model() -> Path:
-    """The one model in models/ here, or beside this package (in a bento)."""
-    folders = (Path("models"), Path(__file__).resolve().parent.parent / "models")
-    models = next((folder for folder in folders if folder.is_dir()), folders[0])
-    found = sorted(path for path in models.glob("*") if (path / "latest").is_file())
-    if len(found) != 1:
-        names = ", ".join(path.name for path in found) or "none"
-        raise SettingsError(f"EQUIPOISE_MODEL (--model): expected a bundle's folder; in models/ there is {names}")
-    return found[0]
+    """The one model in models/ here and beside this package (as in a bento)."""
+    folders = {folder.resolve() for folder in (Path("models"), Path(__file__).parent.parent / "models")}
+    found = sorted(path for folder in folders for path in folder.glob("*") if (path / "latest").is_file())
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path) for path in found)
+    raise SettingsError(f"expected one model to serve, found {names or 'none in models/'}; --model (EQUIPOISE_MODEL) "
+                        f"names one: --model {names.split(', ')[0] or 'models/NAME'}")  # fmt: skip
 
 
 def _cores_per_worker(environment: Mapping[str, str]) -> int:
     return max(1, len(os.sched_getaffinity(0)) // _positive(environment, "EQUIPOISE_WORKERS", 1))
 
 
-def _positive(environment: Mapping[str, str], name: str, default: int) -> int:
+def _positive(environment: Mapping[str, str], name: str, default: int, most: int = 1 << 40) -> int:
     text = environment.get(name) or str(default)
-    if not text.isdecimal() or int(text) < 1:
-        raise SettingsError(f"{name}: expected a whole number of at least 1, got {text!r}")
+    if not text.isdecimal() or not 1 <= int(text) <= most:
+        raise SettingsError(f"{name}: expected a whole number from 1 to {most}, got {text!r}")
     return int(text)

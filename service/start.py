@@ -1,6 +1,8 @@
 """Before the workers: check everything that could keep them from starting, once, and say what is served."""
 
+import ctypes
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -22,14 +24,14 @@ def prepare() -> None:
     try:
         settings = Settings.from_environment()
         bundle = load_bundle(settings.model)
+        # Workers run in another folder, and answer from this very bundle even when `latest` moves on.
+        os.environ |= {"EQUIPOISE_MODEL": str(bundle.path.absolute()), "EQUIPOISE_STATE": str(settings.state)}
+        _try_out()
         store = PolicyStore(settings.database_url, bundle.manifest.name)
         policies = PolicyInForce.prepare(bundle, store, SharedRevision.of(settings.state, bundle))
         store.close()
     except (SettingsError, BundleError, StoreError, OSError) as error:
         _refuse(error)
-    # Workers run in another folder, and answer from this very bundle even when `latest` moves on.
-    os.environ |= {"EQUIPOISE_MODEL": str(bundle.path.absolute()), "EQUIPOISE_STATE": str(settings.state)}
-    _try_out()
     print(_greeting(bundle, policies, token=os.environ["EQUIPOISE_ADMIN_TOKEN"] if made else None), flush=True)
 
 
@@ -55,19 +57,26 @@ def answer_once() -> None:
         _refuse(error)
 
 
+def die_with_parent() -> None:
+    """Have the kernel end this worker when the arbiter that would end it is killed (Linux)."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+
+
 def _refuse(error: Exception) -> NoReturn:
     print(f"error: {error}", file=sys.stderr, flush=True)
     raise SystemExit(EXIT_UNUSABLE)
 
 
 def _greeting(bundle: Bundle, policies: PolicyInForce, token: str | None) -> str:
-    url = os.environ.get(URL, "http://127.0.0.1:3000")
+    url = os.environ.get(URL, "http://HOST:PORT")  # plain `bentoml serve` does not say
     image = DIGIT if bundle.manifest.name == "digits" and os.path.exists(DIGIT) else "IMAGE"
     revision = policies.current().revision
-    token_line = f"admin token, made for this start: {token}\n" if token else ""
+    made = f"  TOKEN={token}   # the admin token, made for this start\n" if token else ""
     return (
-        f"\nEquipoise serves {bundle.id} under policy revision {revision}.\n{token_line}\n"
-        f"  curl -F image=@{image} {url}/predict\n"
-        f"  curl -X PUT {url}/config -H 'Authorization: Bearer {token or '…'}' -H 'If-Match: \"{revision}\"' \\\n"
-        f'    -d \'{{"deployment_priors": "uniform", "rule": {{"kind": "argmax"}}}}\'\n'
+        f"\nEquipoise serves {bundle.id} under policy revision {revision}.\n\n"
+        f"  curl -F image=@{image} {url}/predict\n{made}"
+        f'  curl -X PUT {url}/config -H "Authorization: Bearer $TOKEN" -H \'If-Match: "{revision}"\' \\\n'
+        f'    -d \'{{"rule": {{"kind": "argmax"}}}}\'\n'
     )

@@ -56,7 +56,7 @@ class PolicyStore:
         try:
             self._engine = _engine(url)
             _metadata.create_all(self._engine)
-        except (SQLAlchemyError, OSError) as error:
+        except (SQLAlchemyError, OSError, ImportError) as error:
             raise StoreError(f"the policy store cannot be opened: {error}") from error
 
     def last(self) -> Revision | None:
@@ -105,7 +105,7 @@ def _engine(url: str) -> sa.Engine:
 
     @sa.event.listens_for(engine, "connect")
     def _durable(connection: Any, _record: Any) -> None:
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000"):
+        for pragma in ("journal_mode=WAL", "synchronous=FULL"):
             connection.execute(f"PRAGMA {pragma}")
 
     return engine

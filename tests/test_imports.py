@@ -13,7 +13,7 @@ ALLOWED = {
     "training": {"training", "decision", "numpy", "scipy", "torch", "torchvision", "lightning_fabric", "sklearn",
                  "onnx", "onnxruntime", "matplotlib", "PIL", "tqdm"},
     "service": {"service", "decision", "numpy", "bentoml", "onnxruntime", "fastapi", "starlette", "pydantic",
-                "prometheus_client", "sqlalchemy", "orjson"},
+                "prometheus_client", "sqlalchemy", "orjson", "python_multipart"},
 }  # fmt: skip
 BESIDES = {
     "decision/images.py": {"PIL"},

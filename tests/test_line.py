@@ -43,6 +43,8 @@ def test_the_bundle_says_how_it_came_about(digits: Bundle) -> None:
     train = list(manifest.counts["train"].values())
     assert min(train[:5]) >= 9 * max(train[5:]), "a step 10:1"
     assert manifest.training["method"] == "two-phase-oversample"
+    settled = ("learning_rate", "momentum", "weight_decay", "flips", "size")
+    assert [manifest.training[name] for name in settled] == [0.05, 0.9, 5e-4, "none", [8, 8]]
     assert {row["phase"] for row in manifest.training["curve"]} == {"rebalanced", "natural"}
     assert manifest.seed == 3
     assert manifest.metrics["balanced_accuracy"].value > 0.8
@@ -102,6 +104,9 @@ def test_200_images_over_http_are_answered_as_offline(digits: Bundle, start: Cal
         (["run", "digits", "--size", "8"], "expected a size like 64x48"),
         (["run", "digits", "--epochs", "0"], "expected a whole number of at least 1, got '0'"),
         (["run", "digits", "--shift", "0.9"], "expected a share from 0 to below 0.5"),
+        (["run", "digits", "--name", "a b"], "expected a --name of letters"),
+        (["run", "digits", "--learning-rate", "0"], "expected a number above 0, got '0'"),
+        (["run", "digits", "--accelerator", "cuda"], "error: --accelerator cuda with --devices 1"),
         (["run"], "the following arguments are required: DATA"),
         ([], "the following arguments are required: command"),
     ],

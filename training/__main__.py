@@ -7,17 +7,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning_fabric import Fabric, seed_everything
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from decision import Calibration, Holdout, load_bundle, parse_policy, save_bundle
 from decision.policy import compile_policy
 from training.augment import Augmentation
 from training.calibrate import fit_calibration
 from training.commands import TrainingConfig, parse
-from training.dataset import Dataset, load_dataset
+from training.dataset import DataError, Dataset, load_dataset
 from training.evaluate import as_table, evaluate
-from training.export import export_network, onnx_logits
+from training.export import EXAMPLES, ExportError, export_network, onnx_logits
 from training.methods import METHODS
-from training.networks import NETWORKS, build_network
+from training.networks import build_network
 from training.phases import Schedule, train_phase
 from training.record import describe, summary
 from training.report import render_report
@@ -29,25 +30,21 @@ def run(config: TrainingConfig, models: Path) -> Path | None:
 
     Without a holdout there is nothing to calibrate on and no bundle: the metrics are printed, as for a paper.
     """
-    fabric = Fabric(accelerator=config.accelerator, devices=config.devices, precision=config.precision)
-    fabric.launch()
-    seed_everything(config.seed, verbose=False)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-
+    fabric = launch(config)
     dataset = load_dataset(config.data, size=config.size, flips=config.flips)
+    config = config.settled(dataset)
     splits = split(dataset, config.imbalance, config.seed, holdout=config.holdout)
     network = build_network(config.network, dataset.input, len(dataset.classes), dataset.images[splits.train])
 
-    rate = config.learning_rate or NETWORKS[config.network].learning_rate
-    schedule = Schedule(config.epochs, config.batch_size, rate, config.patience)
     augment = Augmentation(dataset.flips, config.shift)
+    schedule = Schedule.of(config)
     curve = []
     for phase in METHODS[config.method]:
-        curve += train_phase(fabric, network, phase, dataset, splits, augment, schedule, config.seed)
+        curve += train_phase(fabric, network, phase, dataset, splits, augment, schedule)
     if fabric.global_rank > 0:
         return None
 
-    exported = export_network(network, dataset.images[splits.train])
+    exported = export_network(network, dataset.images[splits.train[:EXAMPLES]])
     calibration, calibration_priors = calibrate(exported, dataset, splits)
     holdout = hold_out(exported, dataset, splits)
 
@@ -63,6 +60,18 @@ def run(config: TrainingConfig, models: Path) -> Path | None:
     manifest = describe(config, dataset, splits, curve, policy, calibration_priors, metrics)
     report = render_report(manifest, summary(manifest), curve, decisions, test.labels)
     return save_bundle(models, manifest, network=exported, holdout=holdout, report=report)
+
+
+def launch(config: TrainingConfig) -> Fabric:
+    """Devices, precision and processes as the configuration says, everything seeded."""
+    try:
+        fabric = Fabric(accelerator=config.accelerator, devices=config.devices, precision=config.precision)
+        fabric.launch()
+    except (RuntimeError, ValueError, MisconfigurationException) as error:
+        raise DataError(f"--accelerator {config.accelerator} with --devices {config.devices}: {error}") from None
+    seed_everything(config.seed, verbose=False)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    return fabric
 
 
 def calibrate(exported: bytes, dataset: Dataset, splits: Splits) -> tuple[Calibration, np.ndarray]:
@@ -89,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     config, models = parse(arguments)
     try:
         path = run(config, models)
-    except ValueError as error:
+    except (DataError, ExportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if path is not None:

@@ -3,11 +3,12 @@
 import argparse
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from training.dataset import FLIPS, DataError, Flips
+from decision.bundle import NAME_PATTERN
+from training.dataset import FLIPS, DataError, Dataset, Flips
 from training.imbalance import Imbalance
 from training.methods import METHODS
 from training.networks import NETWORKS
@@ -33,6 +34,8 @@ class TrainingConfig:
     epochs: int = 20
     batch_size: int = 64
     learning_rate: float | None = None
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
     patience: int = 10
     seed: int = 0
     rule: str = "priors"
@@ -40,6 +43,12 @@ class TrainingConfig:
     accelerator: str = "auto"
     devices: int = 1
     precision: str = "32-true"
+
+    def settled(self, dataset: Dataset) -> "TrainingConfig":
+        """With what the data and the network decide where nothing was said."""
+        spec = dataset.input
+        rate = self.learning_rate or NETWORKS[self.network].learning_rate
+        return replace(self, size=(spec.height, spec.width), flips=dataset.flips, learning_rate=rate)
 
     def record(self) -> dict[str, Any]:
         """The configuration as JSON, the data by its name alone."""
@@ -53,7 +62,9 @@ def parse(arguments: Sequence[str] | None) -> tuple[TrainingConfig, Path]:
     given = vars(parser.parse_args(arguments))
     del given["command"]
     models = given.pop("models")
-    given["name"] = given["name"] or re.sub(r"[^A-Za-z0-9._-]+", "-", Path(given["data"]).stem).strip("-.") or "model"
+    given["name"] = given["name"] or re.sub(r"[^A-Za-z0-9._-]+", "-", Path(given["data"]).stem).strip("-._") or "model"
+    if not re.match(NAME_PATTERN, given["name"]):
+        parser.error(f"expected a --name of letters, digits, dots, dashes and underscores, got {given['name']!r}")
     if given["imbalance"] is None and given["data"] == "digits":
         given["imbalance"] = Imbalance("step", rho=10, mu=0.5)
     elif given["imbalance"] == "none":
@@ -62,36 +73,41 @@ def parse(arguments: Sequence[str] | None) -> tuple[TrainingConfig, Path]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m training", description=__doc__)
+    parser = argparse.ArgumentParser(
+        "python -m training", description="From images to a bundle that can be served.", allow_abbrev=False
+    )
     commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="train one network and write its bundle", description=DATA,
+    run = commands.add_parser("run", allow_abbrev=False, help="train and write a bundle", description=DATA,
                               formatter_class=argparse.ArgumentDefaultsHelpFormatter)  # fmt: skip
-    add = run.add_argument
+    default = TrainingConfig
+
+    def add(name: str, **options: Any) -> None:
+        field = name.removeprefix("--").replace("-", "_")
+        run.add_argument(
+            name, **({"default": getattr(default, field, None)} if name.startswith("--") else {}) | options
+        )
+
     add("data", metavar="DATA")
     add("--name", help="the model's name; default: the data's")
     add("--models", type=Path, default=Path("models"), help="the folder that bundles go to")
-    add("--method", choices=METHODS, default="two-phase-oversample", help="remedy for the imbalance")
-    add("--network", choices=NETWORKS, default="small", help="architecture")
+    add("--method", choices=METHODS, help="remedy for the imbalance")
+    add("--network", choices=NETWORKS, help="architecture")
     add("--imbalance", type=_or_usage(_imbalance), metavar="SHAPE",
         help="thin to step:mu=0.5,rho=10, linear:rho=10 or exponential:rho=100 (most=5000 caps), or none")  # fmt: skip
     add("--size", type=_or_usage(_size), metavar="HxW", help="resize all images; default: as they are")
     add("--flips", choices=FLIPS, help="mirrorings that keep every label; default: what is known of the data")
-    add("--shift", type=_or_usage(_share), default=0.1, help="largest move of an image, as a share of its sides")
-    add("--epochs", type=_or_usage(_positive), default=20, help="most epochs of a phase")
-    add("--batch-size", type=_or_usage(_positive), default=64, help="images a step")
-    add("--learning-rate", type=float, help="phase 1's; default: the network's own")
-    add(
-        "--patience",
-        type=_or_usage(_positive),
-        default=10,
-        help="epochs without a better calibrate loss before a phase ends",
-    )
-    add("--seed", type=int, default=0, help="of splits, weights and batches")
-    add("--rule", choices=("argmax", "priors"), default="priors", help="rule of the bundle's default policy")
-    add("--no-holdout", dest="holdout", action="store_false", help="train on all but test; writes no bundle")
-    add("--accelerator", default="auto", help="auto, cpu or cuda")
-    add("--devices", type=_or_usage(_positive), default=1, help="processes, one a device")
-    add("--precision", default="32-true", help="32-true, bf16-mixed or 16-mixed")
+    add("--shift", type=_or_usage(_share), help="largest move of an image, as a share of its sides")
+    add("--epochs", type=_or_usage(_count), help="most epochs of a phase")
+    add("--batch-size", type=_or_usage(_count), help="images a step")
+    add("--learning-rate", type=_or_usage(_positive), help="phase 1's; default: the network's own")
+    add("--weight-decay", type=float, help="of stochastic gradient descent")
+    add("--patience", type=_or_usage(_count), help="epochs without a better calibrate loss before a phase ends")
+    add("--seed", type=int, help="of splits, weights and batches")
+    add("--rule", choices=("argmax", "priors"), help="rule of the bundle's default policy")
+    add("--no-holdout", dest="holdout", action="store_false", default=True, help="train on all but test; no bundle")
+    add("--accelerator", help="auto, cpu or cuda")
+    add("--devices", type=_or_usage(_count), help="processes, one a device")
+    add("--precision", help="32-true, bf16-mixed or 16-mixed")
     return parser
 
 
@@ -124,7 +140,13 @@ def _share(text: str) -> float:
     return share
 
 
-def _positive(text: str) -> int:
+def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise DataError(f"expected a whole number of at least 1, got {text!r}")
     return int(text)
+
+
+def _positive(text: str) -> float:
+    if not (number := float(text)) > 0:
+        raise DataError(f"expected a number above 0, got {text!r}")
+    return number

@@ -1,11 +1,12 @@
 """A data set in memory, and the places it comes from: digits, torchvision, a folder, an .npz."""
 
 import csv
+import io
 import pickle
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -14,11 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from decision import ImageError, InputSpec, decode, to_input
+from decision import ImageError, InputSpec, read_image, to_input
 
 Flips = Literal["none", "horizontal", "vertical", "both"]
 FLIPS: tuple[Flips, ...] = get_args(Flips)
 LARGEST_SIDE = 224
+GREY_MODES = frozenset({"1", "L", "LA", "I;16", "I;16B", "I;16L"})
 
 
 class DataError(ValueError):
@@ -30,7 +32,7 @@ class Dataset:
     """Images as one uint8 array `(N, height, width, channels)` and what is known of each, all `(N,)`.
 
     `parts` says where the source put an image ("train", "val" or "test"); images of one of `groups` are
-    related and never separated; `flips` are those that keep every label.
+    related and stay together; `flips` are those that keep every label.
     """
 
     name: str
@@ -46,11 +48,6 @@ class Dataset:
         _, height, width, channels = self.images.shape
         return InputSpec(height, width, 3 if channels == 3 else 1)
 
-    def take(self, rows: NDArray[np.int64]) -> "Dataset":
-        """The data set that has these rows alone."""
-        picked = (array[rows] for array in (self.images, self.labels, self.groups, self.parts))
-        return Dataset(self.name, self.classes, *picked, flips=self.flips)
-
 
 def load_dataset(source: str, *, size: tuple[int, int] | None = None, flips: Flips | None = None) -> Dataset:
     """Load DATA as the command line names it; `size` (height, width) resizes, `flips` overrules the data set."""
@@ -64,10 +61,12 @@ def load_dataset(source: str, *, size: tuple[int, int] | None = None, flips: Fli
         dataset = _npz(Path(source), size)
     else:
         expected = ", ".join(["digits", *_TORCHVISION])
-        raise DataError(f"expected one of {expected}, a folder of class folders or an .npz, got {source!r}")
+        there = "" if Path(source).exists() else ": there is no such file or folder"
+        raise DataError(f"expected one of {expected}, a folder of class folders or an .npz, got {source!r}{there}")
+    if len(dataset.classes) < 2 or len(set(dataset.classes)) < len(dataset.classes):
+        raise DataError(f"expected at least two distinct classes, got {list(dataset.classes)}")
     images = dataset.images if size is None else _resized(dataset.images, size)
-    return Dataset(dataset.name, dataset.classes, images, dataset.labels, dataset.groups, dataset.parts,
-                   flips or dataset.flips)  # fmt: skip
+    return replace(dataset, images=images, flips=flips or dataset.flips)
 
 
 def _digits() -> Dataset:
@@ -116,7 +115,7 @@ def _npz(path: Path, size: tuple[int, int] | None) -> Dataset:
     classes = tuple(map(str, arrays["classes"].tolist()))
     labels = np.concatenate([arrays["y_train"], arrays["y_test"]])
     if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= len(classes):
-        raise DataError(f"{path.name}: expected labels 0 to {len(classes) - 1} in y_train and y_test, got "
+        raise DataError(f"{path.name}: expected integer labels 0 to {len(classes) - 1} in y_train and y_test, got "
                         f"{labels.dtype} {labels.min()} to {labels.max()}")  # fmt: skip
     images = [_pixels(arrays[name], name, path.name, size) for name in ("x_train", "x_test")]
     for half, part in zip(images, ("train", "test"), strict=True):
@@ -165,7 +164,7 @@ def _array(archive: zipfile.ZipFile, member: str) -> NDArray[Any]:
 
 def _pixels(array: NDArray[Any], name: str, where: str, size: tuple[int, int] | None) -> NDArray[np.uint8]:
     if array.dtype == object:
-        files = [(f"{where}: {name}[{i}]", bytes(data)) for i, data in enumerate(array)]
+        files: list[tuple[str, Path | bytes]] = [(f"{where}: {name}[{i}]", bytes(data)) for i, data in enumerate(array)]
         return _decoded(files, size)
     if array.dtype != np.uint8 or array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[3] not in (1, 3)):
         raise DataError(f"{where}: expected {name} to be uint8 N×H×W, N×H×W×1 or N×H×W×3, got {array.dtype} "
@@ -189,7 +188,7 @@ def _folder(path: Path, size: tuple[int, int] | None) -> Dataset:
     classes = tuple(sorted({name for (part, _), name in zip(listed, names, strict=True) if part == "train"}))
     if strangers := sorted(set(names) - set(classes)):
         raise DataError(f"{path.name}: classes {strangers} are not among train/'s {list(classes)}")
-    images = _decoded(((str(file.relative_to(path)), file) for _, file in listed), size)
+    images = _decoded([(str(file.relative_to(path)), file) for _, file in listed], size)
     groups = _groups_csv(path / "groups.csv", [file.relative_to(path).as_posix() for _, file in listed])
     parts = np.array([part for part, _ in listed])
     labels = np.array([classes.index(name) for name in names], dtype=np.int64)
@@ -209,26 +208,39 @@ def _groups_csv(path: Path, files: Sequence[str]) -> NDArray[np.int64]:
     return _codes([np.array([group_of[file] for file in files])], [len(files)])
 
 
-def _decoded(files: Iterable[tuple[str, Path | bytes]], size: tuple[int, int] | None) -> NDArray[np.uint8]:
-    """Decode all files to one array: of `size`, or of the size most of them have, no side above 224."""
-    images: list[Image.Image] = []
+def _decoded(files: Sequence[tuple[str, Path | bytes]], size: tuple[int, int] | None) -> NDArray[np.uint8]:
+    """Decode all files to one array: of `size`, or of the size most of them have, no side above 224.
+
+    Headers are read first, so that no more than one image is in memory at its own size.
+    """
     broken: list[str] = []
-    for name, file in tqdm(list(files), desc="decoding", unit="image", leave=False):
+    sizes: Counter[tuple[int, int]] = Counter()
+    grey = True
+    for name, file in tqdm(files, desc="surveying", unit="image", leave=False):
         try:
-            images.append(decode(file if isinstance(file, bytes) else file.read_bytes()))
+            with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
+                sizes[image.size] += 1
+                grey = grey and image.mode in GREY_MODES
+        except OSError:
+            broken.append(name)
+    if size is None and sizes:
+        (width, height), _ = sizes.most_common(1)[0]
+        size = (min(height, LARGEST_SIDE), min(width, LARGEST_SIDE))
+    pixels: list[NDArray[np.uint8]] = []
+    for name, file in tqdm(files if not broken else [], desc="decoding", unit="image", leave=False):
+        try:
+            data = file if isinstance(file, bytes) else file.read_bytes()
+            pixels.append(read_image(data, InputSpec(*size or (1, 1), 1 if grey else 3)))
         except ImageError as error:
             broken.append(f"{name} ({error})")
     if broken:
         raise DataError(f"{len(broken)} files are no images we read: {'; '.join(broken[:5])}")
-    if size is None:
-        (width, height), _ = Counter(image.size for image in images).most_common(1)[0]
-        size = (min(height, LARGEST_SIDE), min(width, LARGEST_SIDE))
-    spec = InputSpec(*size, 1 if all(image.mode == "L" for image in images) else 3)
-    return np.stack([to_input(image, spec) for image in images])
+    return np.stack(pixels)
 
 
 def _resized(images: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     spec = InputSpec(*size, 3 if images.shape[3] == 3 else 1)
     if images.shape[1:3] == size:
         return images
-    return np.stack([to_input(Image.fromarray(image.squeeze()), spec) for image in images])
+    grey = images.shape[3] == 1
+    return np.stack([to_input(Image.fromarray(image[..., 0] if grey else image), spec) for image in images])

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import f1_score, roc_auc_score
 
 from decision import Decisions, Holdout, Interval
+from decision.intervals import clopper_pearson
 from training.splits import strata
 
 BINS = 15
@@ -32,7 +33,8 @@ def balanced_accuracy(decisions: Decisions, labels: Labels, weights: Weights) ->
 def macro_auc(decisions: Decisions, labels: Labels, weights: Weights) -> float:
     """Unweighted mean of the one-vs-rest ROC AUCs, on the adjusted probabilities."""
     p = decisions.probabilities
-    return float(np.mean([roc_auc_score(labels == k, p[:, k], sample_weight=weights) for k in range(p.shape[1])]))
+    present = np.unique(labels)  # a resample of groups may miss a class
+    return float(np.mean([roc_auc_score(labels == k, p[:, k], sample_weight=weights) for k in present]))
 
 
 def macro_f1(decisions: Decisions, labels: Labels, weights: Weights) -> float:
@@ -50,7 +52,7 @@ def nll(decisions: Decisions, labels: Labels, weights: Weights) -> float:
 
 
 def ece(decisions: Decisions, labels: Labels, weights: Weights) -> float:
-    """Expected calibration error of the label's probability over 15 bins of equal mass (Guo et al. 2017, eq. 5)."""
+    """Expected calibration error of the label's probability (Guo et al. 2017, in 15 bins of equal mass)."""
     confidence, hit, weight = reliability(decisions, labels, weights)
     return float(np.sum(weight * np.abs(hit - confidence)))
 
@@ -89,29 +91,41 @@ def class_recall(k: int) -> Metric:
     return lambda decisions, labels, weights: float((decisions.labels[labels == k] == k).mean())
 
 
+def metrics_of(classes: tuple[str, ...]) -> dict[str, Metric]:
+    """All metrics, with the recall of each class."""
+    return METRICS | {f"recall/{name}": class_recall(k) for k, name in enumerate(classes)}
+
+
 def evaluate(
     decisions: Decisions, test: Holdout, classes: tuple[str, ...], calibration_priors: NDArray[np.float64],
     seed: int, resamples: int = RESAMPLES,
 ) -> dict[str, Interval]:  # fmt: skip
     """All metrics on the test split as it is, and re-weighted to `calibration_priors` (`…_reweighted`).
 
-    Intervals are percentiles of a bootstrap that resamples groups within the strata of their rarest class.
+    Intervals of recalls are Clopper and Pearson's, a group counting as one image. The others are percentiles of
+    a bootstrap that resamples groups within the strata of their rarest class, widened where need be to hold
+    the measured value (a resampled ECE is biased upwards).
     """
-    labels = test.labels
-    table = METRICS | {f"recall/{name}": class_recall(k) for k, name in enumerate(classes)}
+    labels, table = test.labels, metrics_of(classes)
     mix = np.bincount(labels, minlength=len(classes)) / len(labels)
     plain, reweighted = np.ones(len(labels)), (calibration_priors / mix)[labels]
 
     def measure(rows: NDArray[np.int64]) -> dict[str, float]:
         part = Decisions(decisions.labels[rows], decisions.flags[rows], decisions.probabilities[rows])
-        values = {name: metric(part, labels[rows], plain[rows]) for name, metric in table.items()}
+        values = {name: metric(part, labels[rows], plain[rows]) for name, metric in METRICS.items()}
         return values | {f"{name}_reweighted": metric(part, labels[rows], reweighted[rows])
                          for name, metric in METRICS.items() if name != "balanced_accuracy"}  # fmt: skip
 
     measured = measure(np.arange(len(labels)))
     rng = np.random.default_rng([seed, 99])
     draws = [measure(rows) for rows in _resampled(labels, test.groups, rng, resamples)]
-    return {name: _interval(value, [draw[name] for draw in draws]) for name, value in measured.items()}
+    intervals = {name: _interval(value, [draw[name] for draw in draws]) for name, value in measured.items()}
+    for k, name in enumerate(classes):
+        recall = table[f"recall/{name}"](decisions, labels, plain)
+        independent = len(np.unique(test.groups[labels == k]))
+        low, high = clopper_pearson(recall * independent, independent)
+        intervals[f"recall/{name}"] = Interval(recall, float(low), float(high))
+    return intervals
 
 
 def _resampled(
@@ -126,8 +140,8 @@ def _resampled(
 
 
 def _interval(value: float, draws: list[float]) -> Interval:
-    low, high = np.percentile(draws, [2.5, 97.5]) if draws else (value, value)
-    return Interval(value=value, low=min(value, float(low)), high=max(value, float(high)))
+    low, high = np.nanpercentile(draws, [2.5, 97.5]) if draws else (value, value)
+    return Interval(value, float(np.fmin(value, low)), float(np.fmax(value, high)))
 
 
 def as_table(metrics: Mapping[str, Interval]) -> str:

@@ -13,6 +13,7 @@ from training.networks import Network
 from training.phases import predict
 
 BATCH_SIZES = (1, 3, 17)
+EXAMPLES = max(BATCH_SIZES)
 TOLERANCE = 1e-4
 BATCH = 256
 

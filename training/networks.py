@@ -50,9 +50,12 @@ def build_network(name: str, spec: InputSpec, n_classes: int, train_images: NDAr
         raise DataError(f"{name} takes images of at least {architecture.smallest_side} pixels a side, "
                         f"got {spec.height}×{spec.width}; --size resizes, --network small takes any")  # fmt: skip
     body, head = architecture.build(spec, n_classes)
-    pixels = train_images.reshape(-1, spec.channels)
-    mean, std = (torch.tensor(values, dtype=torch.float32).reshape(1, -1, 1, 1)
-                 for values in (pixels.mean(axis=0), np.maximum(pixels.std(axis=0), 1.0)))  # fmt: skip
+    values = np.arange(256)
+    shares = np.stack([np.bincount(train_images[..., c].ravel(), minlength=256) for c in range(spec.channels)])
+    shares = shares / shares.sum(axis=1, keepdims=True)
+    average = shares @ values
+    spread = np.sqrt(shares @ values**2 - average**2).clip(min=1.0)
+    mean, std = (torch.tensor(v, dtype=torch.float32).reshape(1, -1, 1, 1) for v in (average, spread))
     network = Network(body, head, mean, std)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
@@ -146,7 +149,7 @@ class _AsColour(nn.Module):
 
 
 def _resnet18(spec: InputSpec, n_classes: int) -> tuple[nn.Module, nn.Module]:
-    """torchvision's ResNet-18 with its ImageNet stem, for images from about 64 pixels a side."""
+    """torchvision's ResNet-18 with its ImageNet stem, for images best from 64 pixels a side."""
     del spec  # any size, any channels
     network = torchvision.models.resnet18(num_classes=n_classes)
     head, network.fc = network.fc, nn.Identity()
@@ -154,7 +157,7 @@ def _resnet18(spec: InputSpec, n_classes: int) -> tuple[nn.Module, nn.Module]:
 
 
 def _mobilenet_v3_small(spec: InputSpec, n_classes: int) -> tuple[nn.Module, nn.Module]:
-    """torchvision's MobileNetV3-small with its ImageNet stem, for images from about 64 pixels a side."""
+    """torchvision's MobileNetV3-small with its ImageNet stem, for images best from 64 pixels a side."""
     del spec
     network = torchvision.models.mobilenet_v3_small(num_classes=n_classes)
     head, network.classifier[3] = network.classifier[3], nn.Identity()

@@ -4,6 +4,8 @@ import platform
 from collections.abc import Sequence
 from importlib.metadata import version
 
+import onnxruntime
+
 from decision import Interval, Manifest, Policy
 from decision.arrays import Priors
 from decision.bundle import CalibrationRecord
@@ -22,10 +24,11 @@ def describe(
     """The manifest of a run, without version and hashes: saving adds those."""
     counts = splits.counts(dataset)
     n_train = sum(counts["train"].values())
-
-    def by_class(values: Priors) -> dict[str, float]:
-        return dict(zip(dataset.classes, values.tolist(), strict=True))
-
+    calibration = CalibrationRecord(
+        temperature=policy.calibration.temperature, bias=policy.by_class(policy.calibration.bias)
+    )
+    libraries = {name: version(name) for name in LIBRARIES}
+    libraries |= {"onnxruntime": onnxruntime.__version__, "python": platform.python_version()}
     return Manifest.model_validate(
         {
             "name": config.name,
@@ -33,15 +36,13 @@ def describe(
             "input": dataset.input,
             "counts": counts,
             "training_priors": {name: n / n_train for name, n in counts["train"].items()},
-            "calibration_priors": by_class(calibration_priors),
-            "calibration": CalibrationRecord(
-                temperature=policy.calibration.temperature, bias=by_class(policy.calibration.bias)
-            ),
+            "calibration_priors": policy.by_class(calibration_priors),
+            "calibration": calibration,
             "policy": policy.document,
             "metrics": metrics,
             "training": config.record() | {"curve": [epoch.row() for epoch in curve]},
             "seed": config.seed,
-            "libraries": {name: version(name) for name in LIBRARIES} | {"python": platform.python_version()},
+            "libraries": libraries,
         }
     )
 

@@ -5,7 +5,6 @@ import html
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -40,7 +39,6 @@ def render_report(
     manifest: Manifest, summary: str, curve: Sequence[Epoch], decisions: Decisions, labels: NDArray[np.int64]
 ) -> str:  # fmt: skip
     """The page as HTML: metrics, class counts, learning curves, ROC, precision-recall, confusion, reliability."""
-    matplotlib.use("Agg")
     rows = "".join(
         f"<tr><td>{html.escape(name)}</td><td>{m.value:.4f}</td><td>{m.low:.4f} to {m.high:.4f}</td></tr>"
         for name, m in manifest.metrics.items()
@@ -96,8 +94,8 @@ def _one_vs_rest(
 
 
 def _roc(ax: Axes, classes: tuple[str, ...], p: NDArray[np.float64], labels: NDArray[np.int64]) -> None:
-    for name, positive, score in _one_vs_rest(classes, p, labels):
-        false_positive, true_positive, _ = roc_curve(positive, score)
+    for name, positive, probability in _one_vs_rest(classes, p, labels):
+        false_positive, true_positive, _ = roc_curve(positive, probability)
         ax.plot(false_positive, true_positive, label=f"{name} ({auc(false_positive, true_positive):.3f})", linewidth=1)
     ax.plot([0, 1], [0, 1], color="grey", linestyle=":")
     ax.set(xlabel="false positive rate", ylabel="true positive rate")
@@ -105,8 +103,8 @@ def _roc(ax: Axes, classes: tuple[str, ...], p: NDArray[np.float64], labels: NDA
 
 
 def _pr(ax: Axes, classes: tuple[str, ...], p: NDArray[np.float64], labels: NDArray[np.int64]) -> None:
-    for name, positive, score in _one_vs_rest(classes, p, labels):
-        precision, recall, _ = precision_recall_curve(positive, score)
+    for name, positive, probability in _one_vs_rest(classes, p, labels):
+        precision, recall, _ = precision_recall_curve(positive, probability)
         ax.plot(recall, precision, label=name, linewidth=1)
     ax.set(xlabel="recall", ylabel="precision", ylim=(0, 1.02))
     ax.legend(fontsize="small", ncols=2)

@@ -49,7 +49,9 @@ def split(dataset: Dataset, imbalance: Imbalance | None, seed: int, *, holdout: 
         rest = thin(dataset, imbalance, rest, rng)
         _require(SMALLEST_CLASS - 1, dataset, rest)  # test has its own already
     if not holdout:
-        return Splits(rest, rest[:0], rest[:0], test)
+        splits = Splits(rest, rest[:0], rest[:0], test)
+        _require_together(dataset, splits)
+        return splits
     val = rest[dataset.parts[rest] == "val"]
     if val.size:
         train = np.setdiff1d(rest, val)
@@ -57,6 +59,7 @@ def split(dataset: Dataset, imbalance: Imbalance | None, seed: int, *, holdout: 
     else:
         train, calibrate, tune = _allocate(dataset, rest, REST_SHARES, rng)
     splits = Splits(train, calibrate, tune, test)
+    _require_together(dataset, splits)
     for name, counts in splits.counts(dataset).items():
         if absent := [k for k, n in counts.items() if n == 0]:
             raise DataError(f"the {name} split has no image of {', '.join(absent)}; "
@@ -71,6 +74,17 @@ def strata(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> tuple[NDArra
     rarest = np.full(len(names), len(rarity))
     np.minimum.at(rarest, index, rarity[labels])
     return names, np.argsort(rarity)[rarest]
+
+
+def _require_together(dataset: Dataset, splits: Splits) -> None:
+    """The source's own parts may have torn a group apart; we never do."""
+    home: dict[int, str] = {}
+    for f in fields(splits):
+        for group in np.unique(dataset.groups[getattr(splits, f.name)]).tolist():
+            if home.setdefault(group, f.name) != f.name:
+                row = int(np.flatnonzero(dataset.groups == group)[0])
+                raise DataError(f"the group of image {row} is in {home[group]} and in {f.name}: related images "
+                                "must be in one part of the data")  # fmt: skip
 
 
 def _require(least: int, dataset: Dataset, rows: Rows) -> None:

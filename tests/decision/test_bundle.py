@@ -20,6 +20,7 @@ def test_what_is_saved_is_loaded(bundle: Bundle) -> None:
     assert bundle.calibration.temperature == 2.0
     assert bundle.calibration.bias.tolist() == [0.5, 0.0, -0.5]
     assert bundle.calibration_priors.tolist() == pytest.approx([0.6, 0.3, 0.1])
+    assert not bundle.holdout.logits.flags.writeable
     np.testing.assert_array_equal(bundle.holdout.logits, expected.logits.astype(np.float32))
     for name in ("labels", "split", "groups"):
         np.testing.assert_array_equal(getattr(bundle.holdout, name), getattr(expected, name))

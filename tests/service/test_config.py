@@ -50,6 +50,8 @@ def test_a_dry_run_validates_and_stores_nothing(client: httpx.Client) -> None:
     answer = put(client, document, dry_run="true")
     assert answer.status_code == 200
     assert answer.json()["thresholds"] == {"blue": 0.05}
+    assert (answer.json()["dry_run"], answer.json()["time"]) == (True, None)
+    assert "dry_run" not in before
     assert (
         put(client, {"rule": {"kind": "thresholds", "thresholds": {"pink": 0.05}}}, dry_run="true").status_code == 422
     )
@@ -240,3 +242,66 @@ def test_a_bundle_without_a_class_falls_back_to_its_default_and_says_why(
         config = client.get("/config").json()
     assert (config["revision"], config["policy"]["rule"]["kind"]) == (3, "priors")
     assert "/rule/thresholds/blue: unknown class" in config["reason"]
+
+
+def test_a_reason_is_one_printable_line(client: httpx.Client) -> None:
+    assert put(client, {}, dryrun="true").status_code == 400
+    for reason in ("two\nlines", "x" * 501, "\x1b[31m"):
+        assert put(client, {}, reason=reason).status_code == 400
+    assert put(client, {}, reason="größer als erwartet").json()["reason"] == "größer als erwartet"
+
+
+def test_with_the_store_broken_predictions_go_on_and_writes_answer_503(start: Callable[..., Server]) -> None:
+    server = start().wait()
+    with httpx.Client(base_url=server.url) as client:
+        assert put(client, ARGMAX).status_code == 200
+        for _ in range(30):  # a connection each: both workers have read it
+            assert httpx.post(f"{server.url}/predict", content=GOOD).json()["policy_revision"] == 2
+        for path in server.state.glob("equipoise.db*"):
+            path.write_bytes(b"not a database" * 1000)
+        answer = put(client, {})
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "1"
+        assert answer.json()["type"] == "urn:equipoise:problem:store-unavailable"
+        for _ in range(20):
+            answer = httpx.post(f"{server.url}/predict", content=GOOD)
+            assert (answer.status_code, answer.json()["policy_revision"]) == (200, 2)
+
+
+def test_a_writer_killed_between_storing_and_sharing_is_healed_by_the_next(start: Callable[..., Server]) -> None:
+    server = start().wait()
+    with sqlite3.connect(server.state / "equipoise.db") as database:
+        database.execute(
+            "INSERT INTO revisions SELECT model, 2, time, 'admin', 'stored, not shared', model_version, policy, "
+            "thresholds FROM revisions WHERE revision = 1"
+        )
+    with httpx.Client(base_url=server.url) as client:
+        assert put(client, ARGMAX, 1).status_code == 412
+        assert client.get("/config").json()["reason"] == "stored, not shared"
+        assert put(client, ARGMAX, 2).json()["revision"] == 3
+
+
+def test_a_start_that_is_refused_changes_nothing(start: Callable[..., Server], models: Any, tmp_path: Path) -> None:
+    server = start(model=models(), workers=1).wait()
+    broken = save_bundle(tmp_path / "b", manifest(seed=9), network=b"no network", holdout=holdout(), report="")
+    second = start(model=broken, state=server.state, workers=1)
+    assert second.process.wait(60) == 2
+    assert stored(server) == [1]
+    with httpx.Client(base_url=server.url) as client:
+        assert client.get("/config").json()["revision"] == 1
+
+
+def test_two_services_may_share_a_state_folder(start: Callable[..., Server], models: Any) -> None:
+    first = start(model=models(), workers=1).wait()
+    httpx.post(f"{first.url}/predict", content=GOOD)
+    other = start(model=models(name="other"), state=first.state, workers=1).wait()
+    assert total(scrape(first.url), "equipoise_decisions_total") == 1
+    assert total(scrape(other.url), "equipoise_decisions_total") == 0
+
+
+def test_no_worker_outlives_its_arbiter(start: Callable[..., Server]) -> None:
+    server = start().wait()
+    workers = [psutil.Process(pid) for pid in server.worker_pids()]
+    server.process.kill()
+    gone, alive = psutil.wait_procs(workers, timeout=10)
+    assert (len(gone), alive) == (2, [])

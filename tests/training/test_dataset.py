@@ -120,8 +120,8 @@ def test_an_object_array_may_not_execute_anything(tmp_path: Path, capsys: pytest
         ({"x_train": noise(0, (6, 4, 5, 2))}, "6×4×5×2"),
         ({"x_train": noise(0, (5, 4, 5))}, "x_train has 5 images, y_train 6 labels"),
         ({"x_test": noise(0, (2, 4, 4))}, "x_train has images (4, 5, 1), x_test (4, 4, 1)"),
-        ({"y_test": np.array([0, 2])}, "expected labels 0 to 1 in y_train and y_test, got"),
-        ({"y_test": np.array([0.0, 1.0])}, "expected labels 0 to 1"),
+        ({"y_test": np.array([0, 2])}, "expected integer labels 0 to 1 in y_train and y_test, got"),
+        ({"y_test": np.array([0.0, 1.0])}, "expected integer labels 0 to 1"),
         ({"group_train": np.array([1])}, "expected a group for each of 6 images, got 1"),
     ],
 )

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss, roc_auc_score
 
-from decision import Decisions, Holdout, softmax
+from decision import Decisions, Holdout, Interval, softmax
 from training import evaluate as ev
 
 RNG = np.random.default_rng(0)
@@ -10,6 +10,7 @@ LABELS = np.repeat([0, 1, 2], [200, 70, 30])
 P = softmax(RNG.normal(size=(300, 3)) + 1.5 * np.eye(3)[LABELS])
 DECISIONS = Decisions(P.argmax(axis=1), np.zeros_like(P, dtype=bool), P)
 ONES = np.ones(300)
+PRIORS = np.full(3, 1 / 3)
 
 
 def test_metrics_agree_with_scikit_learn() -> None:
@@ -55,22 +56,41 @@ def test_an_abstention_is_no_hit() -> None:
     assert ev.balanced_accuracy(none, LABELS, ONES) == 0.0
 
 
-def evaluated(groups: np.ndarray) -> dict[str, object]:
+def evaluated(groups: np.ndarray) -> dict[str, Interval]:
     test = Holdout(P, LABELS, np.full(300, "test"), groups)
-    return dict(ev.evaluate(DECISIONS, test, ("a", "b", "c"), np.full(3, 1 / 3), seed=0, resamples=100))
+    return ev.evaluate(DECISIONS, test, ("a", "b", "c"), PRIORS, seed=0, resamples=100)
 
 
-def test_intervals_hold_the_value_and_widen_with_groups() -> None:
+def test_intervals_hold_the_value_and_related_images_widen_them() -> None:
     single = evaluated(np.arange(300))
     for interval in single.values():
-        assert interval.low <= interval.value <= interval.high  # type: ignore[attr-defined]
-    grouped = evaluated(np.arange(300) // 10)
-    wider = [grouped[n].high - grouped[n].low > single[n].high - single[n].low  # type: ignore[attr-defined]
-             for n in ("accuracy", "nll", "recall/a")]  # fmt: skip
-    assert set(single) == set(grouped)
-    assert isinstance(wider[0], bool)
+        assert interval.low <= interval.value <= interval.high
+    # Ten copies of each of thirty images say no more than the thirty.
+    rows = np.repeat(np.arange(0, 300, 10), 10)
+    copies = Decisions(DECISIONS.labels[rows], DECISIONS.flags[rows], P[rows])
+    related, unrelated = (
+        ev.evaluate(copies, Holdout(P[rows], LABELS[rows], np.full(300, "test"), groups), tuple("abc"), PRIORS, 0)
+        for groups in (rows, np.arange(300))
+    )
+    for name in ("accuracy", "nll", "recall/a"):
+        wide, narrow = (m[name].high - m[name].low for m in (related, unrelated))
+        assert wide > 1.5 * narrow
+
+
+def test_a_recall_of_one_is_not_certain() -> None:
+    perfect = Decisions(LABELS, DECISIONS.flags, P)
+    test = Holdout(P, LABELS, np.full(300, "test"), np.arange(300))
+    recall = ev.evaluate(perfect, test, tuple("abc"), PRIORS, seed=0, resamples=3)["recall/c"]
+    assert (recall.value, recall.high) == (1.0, 1.0)
+    assert recall.low == pytest.approx(0.025 ** (1 / 30))
+
+
+def test_a_class_that_a_resample_of_groups_may_miss_has_an_interval() -> None:
+    groups = np.where(LABELS == 2, 0, np.arange(300) // 3)
+    for interval in evaluated(groups).values():
+        assert np.isfinite([interval.low, interval.value, interval.high]).all()
 
 
 def test_reweighted_accuracy_at_uniform_priors_is_balanced_accuracy() -> None:
     metrics = evaluated(np.arange(300))
-    assert metrics["accuracy_reweighted"].value == pytest.approx(metrics["balanced_accuracy"].value)  # type: ignore[attr-defined]
+    assert metrics["accuracy_reweighted"].value == pytest.approx(metrics["balanced_accuracy"].value)

@@ -74,5 +74,5 @@ def test_images_too_small_for_a_network_are_refused() -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_smallest_side_is_enough(name: str) -> None:
     side = NETWORKS[name].smallest_side
-    network = built(name, InputSpec(side, side, 3)).eval()
+    network = built(name, InputSpec(side, side, 3)).train()
     assert network(torch.zeros((2, side, side, 3), dtype=torch.uint8)).shape == (2, 10)

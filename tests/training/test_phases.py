@@ -31,10 +31,11 @@ def trained(
     dataset, splits = data
     torch.manual_seed(seed)
     network = network or build_network("small", dataset.input, 2, dataset.images[splits.train])
-    settings = {"epochs": 3, "batch_size": 32, "learning_rate": 0.05, "patience": 9} | schedule
+    settings = {"epochs": 3, "batch_size": 32, "learning_rate": 0.05, "patience": 9, "momentum": 0.9}
+    settings |= {"weight_decay": 5e-4, "seed": seed} | schedule
     curve = train_phase(
         Fabric(accelerator="cpu", devices=1), network, phase, dataset, splits,
-        Augmentation("both", 0.1), Schedule(**settings), seed,  # type: ignore[arg-type]
+        Augmentation("both", 0.1), Schedule(**settings),  # type: ignore[arg-type]
     )  # fmt: skip
     return network, curve
 

@@ -82,6 +82,12 @@ def test_a_given_test_part_without_a_class_is_refused_by_name() -> None:
         split(dataset([0, 1] * 20 + [0] * 5, parts=["train"] * 40 + ["test"] * 5), None, 0)
 
 
+def test_a_group_that_the_source_tore_apart_is_refused() -> None:
+    groups = [*range(40), 0, *range(41, 60)]
+    with pytest.raises(DataError, match="the group of image 0 is in"):
+        split(dataset([0, 1] * 30, groups, ["train"] * 40 + ["test"] * 20), None, 0)
+
+
 def test_strata_are_each_groups_rarest_class() -> None:
     names, stratum = strata(np.array([0, 0, 0, 1, 1, 2]), np.array([7, 7, 8, 8, 9, 9]))
     assert names.tolist() == [7, 8, 9]
