@@ -8,8 +8,9 @@ adjusted probabilities, and `p' >= t` accepts. numpy, scipy.special, Pillow (ima
 """
 
 from decision.arrays import softmax
-from decision.bundle import Bundle, Holdout, Manifest, load_bundle, save_bundle
+from decision.bundle import Bundle, Manifest, load_bundle, save_bundle
 from decision.calibration import Calibration
+from decision.certificates import Certificate, NotCertifiable, certify
 from decision.errors import (
     BrokenImage,
     BundleError,
@@ -19,14 +20,15 @@ from decision.errors import (
     TooManyPixels,
     UnsupportedImage,
 )
+from decision.holdout import Holdout
 from decision.images import InputSpec, decode, read_image, to_input
 from decision.intervals import Interval
 from decision.policy import ABSTAIN, Decisions, Policy, PolicyDocument, parse_policy
 from decision.priors import adjust
 
 __all__ = [
-    "ABSTAIN", "BrokenImage", "Bundle", "BundleError", "Calibration", "Decisions", "Fault", "Holdout",
-    "ImageError", "InputSpec", "Interval", "Manifest", "Policy", "PolicyDocument", "PolicyError", "TooManyPixels",
-    "UnsupportedImage", "adjust", "decode", "load_bundle", "parse_policy", "read_image", "save_bundle",
-    "softmax", "to_input",
+    "ABSTAIN", "BrokenImage", "Bundle", "BundleError", "Calibration", "Certificate", "Decisions", "Fault", "Holdout",
+    "ImageError", "InputSpec", "Interval", "Manifest", "NotCertifiable", "Policy", "PolicyDocument", "PolicyError",
+    "TooManyPixels", "UnsupportedImage", "adjust", "certify", "decode", "load_bundle", "parse_policy", "read_image",
+    "save_bundle", "softmax", "to_input",
 ]  # fmt: skip

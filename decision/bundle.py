@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from decision.arrays import Labels, Logits, Priors, frozen
+from decision.arrays import Priors, frozen
 from decision.calibration import Calibration
 from decision.errors import BundleError, PolicyError
+from decision.holdout import Holdout
 from decision.images import InputSpec
 from decision.intervals import Interval
 from decision.policy import Policy, PolicyDocument, compile_policy, parse_policy
@@ -86,28 +86,6 @@ class Manifest(_Part):
 
 
 @dataclass(frozen=True, eq=False)
-class Holdout:
-    """Held-out images as the network saw them: logits `(n, K)`, labels, split ("tune" or "test"), groups, all `(n,)`.
-
-    Certificates use tune alone; previews and expected precision test alone; drift references both. Read-only.
-    """
-
-    logits: Logits
-    labels: Labels
-    split: NDArray[np.str_]
-    groups: NDArray[np.int64]
-
-    def __post_init__(self) -> None:
-        for array in (self.logits, self.labels, self.split, self.groups):
-            array.setflags(write=False)
-
-    def part(self, split: Literal["tune", "test"]) -> "Holdout":
-        """The images of one split."""
-        rows = self.split == split
-        return Holdout(self.logits[rows], self.labels[rows], self.split[rows], self.groups[rows])
-
-
-@dataclass(frozen=True, eq=False)
 class Bundle:
     """A loaded bundle: immutable, verified against its hashes."""
 
@@ -149,7 +127,9 @@ class Bundle:
     def policy(self, document: PolicyDocument | Mapping[str, Any] | None = None) -> Policy:
         """Compile a policy document (the bundle's default without one). Raises PolicyError."""
         parsed = self.manifest.policy if document is None else parse_policy(document)
-        return compile_policy(parsed, self.classes, self.calibration, self.calibration_priors)
+        return compile_policy(
+            parsed, self.classes, self.calibration, self.calibration_priors, self.holdout, seed=self.manifest.seed
+        )
 
 
 def load_bundle(path: str | Path) -> Bundle:

@@ -1,6 +1,6 @@
 """The policy: everything that may change at run time, as a document people write and a value that decides."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, cast
 
@@ -10,11 +10,15 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 
 from decision.arrays import Flags, Labels, Logits, Priors, Probabilities, frozen, softmax
 from decision.calibration import Calibration
+from decision.certificates import Certificate, Covers, Target, certify_targets
 from decision.errors import Fault, PolicyError, pointer
+from decision.holdout import Holdout
 from decision.priors import log_ratio, priors_from_mapping
-from decision.rules import Divide, Flag, Rule
+from decision.rules import Cost, Divide, Flag, FlagInOrder, Rule
 
 ABSTAIN = -1
+# They compile and decide, and are refused at the door until a simulation has shown that their promise holds.
+NOT_YET_OFFERED = ("recall", "cost")
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
@@ -44,6 +48,23 @@ class ThresholdsRule(Document):
     thresholds: dict[str, Annotated[Number, Field(gt=0, lt=1)]] = Field(min_length=1)
 
 
+class RecallRule(Document):
+    """Thresholds certified for a recall of each target; the label is the first flagged class in priority order."""
+
+    kind: Literal["recall"]
+    targets: dict[str, Annotated[Number, Field(gt=0, lt=1)]] = Field(min_length=1)
+    confidence: Annotated[Number, Field(gt=0, lt=1)] = 0.95
+    priority: tuple[str, ...] | None = None
+    covers: Covers = "flag"
+
+
+class CostRule(Document):
+    """The label of least expected cost: `costs[true][label]`, 1 where unnamed, 0 on the diagonal."""
+
+    kind: Literal["cost"]
+    costs: dict[str, dict[str, Annotated[Number, Field(ge=0)]]]
+
+
 class PolicyDocument(Document):
     """Everything that may change at run time: whose priors, which rule, when to abstain."""
 
@@ -51,7 +72,9 @@ class PolicyDocument(Document):
         Annotated[Literal["calibration", "uniform"], Tag("name")] | Annotated[dict[str, Number], Tag("mapping")],
         Discriminator(lambda given: "mapping" if isinstance(given, dict) else "name"),
     ] = "calibration"
-    rule: Annotated[ArgmaxRule | PriorsRule | ThresholdsRule, Discriminator("kind")] = PriorsRule(kind="priors")
+    rule: Annotated[ArgmaxRule | PriorsRule | ThresholdsRule | RecallRule | CostRule, Discriminator("kind")] = (
+        PriorsRule(kind="priors")
+    )
     abstain_below: Annotated[Number, Field(ge=0, le=1)] = 0.0
 
 
@@ -61,7 +84,7 @@ def parse_policy(document: object) -> PolicyDocument:
         return document
     rule = document.get("rule") if isinstance(document, dict) else None
     kind = rule.get("kind") if isinstance(rule, dict) else None
-    if kind in ("recall", "cost"):
+    if kind in NOT_YET_OFFERED:
         expected = "expected 'argmax', 'priors' or 'thresholds'"
         raise PolicyError(Fault("/rule/kind", f"the rule {kind!r} is not in this version; {expected}"))
     try:
@@ -129,6 +152,7 @@ class Policy:
     deployment_priors: Priors
     shift: NDArray[np.float64]
     rule: Rule
+    certificates: tuple[Certificate, ...] = ()
 
     def decide(self, logits: ArrayLike) -> Decisions:
         """Decisions for logits `(n, K)`: calibrate, adjust, flag, label, abstain.
@@ -166,13 +190,40 @@ class Policy:
 
 
 def compile_policy(
-    document: PolicyDocument, classes: tuple[str, ...], calibration: Calibration, calibration_priors: Priors
-) -> Policy:
-    """The policy that a document means for these classes; PolicyError where it cannot mean one."""
+    document: PolicyDocument, classes: tuple[str, ...], calibration: Calibration, calibration_priors: Priors,
+    holdout: Holdout | None = None, *, seed: int = 0,
+) -> Policy:  # fmt: skip
+    """The policy that a document means for these classes; PolicyError where it cannot mean one.
+
+    The rule `recall` takes its thresholds from the holdout, at the deployment priors. Raises NotCertifiable.
+    """
     deployment = _deployment_priors(document, classes, calibration_priors)
     shift = log_ratio(from_=calibration_priors, to=deployment)
-    rule = _rule(document, classes, calibration_priors, deployment)
-    return Policy(document, classes, calibration, frozen(deployment), frozen(shift), rule)
+
+    def policy(rule: Rule, certificates: Sequence[Certificate] = ()) -> Policy:
+        return Policy(document, classes, calibration, frozen(deployment), frozen(shift), rule, tuple(certificates))
+
+    match document.rule:
+        case ArgmaxRule():
+            return policy(Divide(np.full(len(classes), 1.0 / len(classes)), shift))
+        case PriorsRule():
+            return policy(Divide(deployment, -np.log(calibration_priors)))
+        case ThresholdsRule(thresholds=given):
+            _require_known(given, classes, "rule", "thresholds")
+            return policy(Flag(np.array([given.get(name, np.nan) for name in classes])))
+        case CostRule(costs=costs):
+            return policy(Cost(_cost_matrix(costs, classes)))
+        case RecallRule() as rule:
+            targets = _targets(rule, classes, deployment)
+            if holdout is None:
+                raise PolicyError(Fault("/rule/kind", "the rule 'recall' needs held-out images"))
+            adjusted = softmax(calibration.logits(holdout.logits) + shift)
+            certificates = certify_targets(targets, holdout, adjusted, deployment, confidence=rule.confidence,
+                                           covers=rule.covers, seed=seed)  # fmt: skip
+            thresholds = np.full(len(classes), np.nan)
+            for target, certificate in zip(targets, certificates, strict=True):
+                thresholds[target.k] = certificate.threshold
+            return policy(FlagInOrder(thresholds, tuple(target.k for target in targets)), certificates)
 
 
 def _deployment_priors(document: PolicyDocument, classes: tuple[str, ...], calibration_priors: Priors) -> Priors:
@@ -185,21 +236,33 @@ def _deployment_priors(document: PolicyDocument, classes: tuple[str, ...], calib
             return priors_from_mapping(given, classes, at="/deployment_priors")
 
 
-def _rule(
-    document: PolicyDocument, classes: tuple[str, ...], calibration_priors: Priors, deployment_priors: Priors
-) -> Rule:
-    match document.rule:
-        case ArgmaxRule():
-            equal = np.full(len(classes), 1.0 / len(classes))
-            return Divide(equal, log_ratio(from_=calibration_priors, to=deployment_priors))
-        case PriorsRule():
-            return Divide(deployment_priors, -np.log(calibration_priors))
-        case ThresholdsRule(thresholds=given):
-            unknown = [
-                Fault(pointer("rule", "thresholds", name), f"unknown class; expected one of {list(classes)}")
-                for name in given
-                if name not in classes
-            ]
-            if unknown:
-                raise PolicyError(*unknown)
-            return Flag(np.array([given.get(name, np.nan) for name in classes]))
+def _targets(rule: RecallRule, classes: tuple[str, ...], deployment_priors: Priors) -> list[Target]:
+    """The targets in order of priority: as given, or the rarest first under the deployment priors."""
+    _require_known(rule.targets, classes, "rule", "targets")
+    if rule.priority is None:
+        order = sorted((classes.index(name) for name in rule.targets), key=lambda k: (deployment_priors[k], k))
+    elif sorted(rule.priority) == sorted(rule.targets):
+        order = [classes.index(name) for name in rule.priority]
+    else:
+        came = f"expected each of {list(rule.targets)} once, got {list(rule.priority)}"
+        raise PolicyError(Fault("/rule/priority", came))
+    return [Target(k, classes[k], rule.targets[classes[k]]) for k in order]
+
+
+def _cost_matrix(costs: dict[str, dict[str, float]], classes: tuple[str, ...]) -> NDArray[np.float64]:
+    """`(K, K)`, true by label."""
+    _require_known(costs, classes, "rule", "costs")
+    matrix = 1.0 - np.eye(len(classes))
+    for true, row in costs.items():
+        _require_known(row, classes, "rule", "costs", true)
+        for label, cost in row.items():
+            if label == true and cost != 0:
+                raise PolicyError(Fault(pointer("rule", "costs", true, label), f"a right label costs 0, got {cost}"))
+            matrix[classes.index(true), classes.index(label)] = cost
+    return matrix
+
+
+def _require_known(given: Iterable[str], classes: tuple[str, ...], *keys: str) -> None:
+    detail = f"unknown class; expected one of {list(classes)}"
+    if unknown := [Fault(pointer(*keys, name), detail) for name in given if name not in classes]:
+        raise PolicyError(*unknown)

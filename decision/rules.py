@@ -66,12 +66,66 @@ class Flag:
 
     def labels(self, logits: Logits, probabilities: Probabilities, flags: Flags) -> Labels:
         del logits
-        open_classes = np.isnan(self.thresholds)
-        ratio = probabilities / np.where(open_classes, 1.0, self.thresholds)
-        if open_classes.all() or not open_classes.any():
-            return _first_largest(ratio)
-        among = np.where(flags.any(axis=1, keepdims=True), flags, open_classes)
-        return _first_largest(np.where(among, ratio, -1.0))
+        ratio = probabilities / np.where(np.isnan(self.thresholds), 1.0, self.thresholds)
+        flagged = _first_largest(np.where(flags, ratio, -1.0))
+        return np.where(flags.any(axis=1), flagged, unflagged_labels(probabilities, self.thresholds))
+
+
+@dataclass(frozen=True, eq=False)
+class FlagInOrder:
+    """Class k is flagged iff p'_k ≥ t_k; the label is the first flagged class in `order` `(m,)`, the rule `recall`.
+
+    With none flagged, the label is found as by `Flag`. A threshold of 0 flags everything.
+    """
+
+    thresholds: NDArray[np.float64]
+    order: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "thresholds", frozen(self.thresholds))
+
+    def flags(self, probabilities: Probabilities) -> Flags:
+        return probabilities >= self.thresholds
+
+    def labels(self, logits: Logits, probabilities: Probabilities, flags: Flags) -> Labels:
+        del logits
+        labels = unflagged_labels(probabilities, self.thresholds)
+        for k in reversed(self.order):
+            labels = np.where(flags[:, k], k, labels)
+        return labels
+
+
+@dataclass(frozen=True, eq=False)
+class Cost:
+    """The label of least expected cost, argmin_l Σ_j p'_j c_jl (Elkan 2001, equation 1), and no flags.
+
+    costs `(K, K)`: c_jl ≥ 0 is what it costs to label an image of class j as l.
+    """
+
+    costs: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "costs", frozen(self.costs))
+
+    @property
+    def thresholds(self) -> NDArray[np.float64]:
+        return np.full(len(self.costs), np.nan)
+
+    def flags(self, probabilities: Probabilities) -> Flags:
+        return np.zeros(probabilities.shape, dtype=np.bool_)
+
+    def labels(self, logits: Logits, probabilities: Probabilities, flags: Flags) -> Labels:
+        del logits, flags
+        # Row by row and not as one matrix product, whose sums may depend on the size of the batch.
+        return _first_largest(-np.einsum("nj,jl->nl", probabilities, self.costs))
+
+
+def unflagged_labels(probabilities: Probabilities, thresholds: NDArray[np.float64]) -> Labels:
+    """Labels where nothing is flagged: argmax p' over the classes without a threshold; if all have one, p'_k / t_k."""
+    free = np.isnan(thresholds)
+    if free.any():
+        return _first_largest(np.where(free, probabilities, -1.0))
+    return _first_largest(probabilities / np.where(thresholds > 0, thresholds, 1.0))  # 0 flags, and never comes here
 
 
 def _first_largest(values: NDArray[np.float64]) -> Labels:

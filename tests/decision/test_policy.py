@@ -3,7 +3,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decision import ABSTAIN, Calibration, Decisions, Policy, PolicyError, adjust, parse_policy, softmax
+from decision import (
+    ABSTAIN,
+    Calibration,
+    Decisions,
+    Holdout,
+    Policy,
+    PolicyDocument,
+    PolicyError,
+    adjust,
+    parse_policy,
+    softmax,
+)
 from decision.policy import compile_policy
 from tests.decision.strategies import CLASSES, logits, priors
 
@@ -241,3 +252,113 @@ def test_a_decided_policy_is_not_mutable() -> None:
     value = policy({"kind": "priors"})
     with pytest.raises(ValueError, match="read-only"):
         value.deployment_priors[0] = 1.0
+
+
+def offered(rule: dict[str, object], **document: object) -> PolicyDocument:
+    """A document past the door."""
+    return PolicyDocument.model_validate({"rule": rule} | document)
+
+
+def holdout_of(k: int, n: int = 200, seed: int = 0) -> Holdout:
+    rng = np.random.default_rng(seed)
+    labels = np.tile(np.repeat(np.arange(k), n), 2)
+    z = rng.normal(0, 1.0, (len(labels), k)) + 3 * np.eye(k)[labels]
+    return Holdout(z, labels, np.repeat(["tune", "test"], k * n), np.arange(len(labels)))
+
+
+def certified(rule: dict[str, object], k: int = 3, **document: object) -> Policy:
+    classes = tuple("abcdefgh"[:k])
+    calibration, priors_ = Calibration(1.0, np.zeros(k)), np.full(k, 1 / k)
+    return compile_policy(offered(rule, **document), classes, calibration, priors_, holdout_of(k), seed=3)
+
+
+@given(st.data())
+def test_cost_agrees_with_brute_force_over_all_labels(data: st.DataObject) -> None:
+    k = data.draw(CLASSES)
+    classes = tuple("abcdefgh"[:k])
+    z = data.draw(logits(k, 6.0))
+    costs = {t: {c: data.draw(st.floats(0, 50)) for c in classes if c != t} for t in classes}
+    document = offered({"kind": "cost", "costs": costs})
+    decided = compile_policy(document, classes, Calibration(1.0, np.zeros(k)), np.full(k, 1 / k)).decide(z)
+    for p, label in zip(decided.probabilities, decided.labels, strict=True):
+        expected = [sum(p[j] * costs[classes[j]].get(c, 0.0) for j in range(k)) for c in classes]
+        assert expected[label] <= min(expected) + 1e-9
+    assert not decided.flags.any()
+
+
+@given(st.data())
+def test_equal_costs_are_argmax(data: st.DataObject) -> None:
+    k = data.draw(CLASSES)
+    classes = tuple("abcdefgh"[:k])
+    z = data.draw(logits(k, 6.0))
+    plain = (Calibration(1.0, np.zeros(k)), np.full(k, 1 / k))
+    by_cost = compile_policy(offered({"kind": "cost", "costs": {}}), classes, *plain).decide(z)
+    p = by_cost.probabilities
+    np.testing.assert_allclose(p[np.arange(len(p)), by_cost.labels], p.max(axis=1))
+
+
+def test_two_classes_with_costs_are_a_threshold() -> None:
+    document = offered({"kind": "cost", "costs": {"a": {"b": 4.0}}})  # a missed a costs four false ones
+    value = compile_policy(document, ("a", "b"), PLAIN, np.array([0.5, 0.5]))
+    p = np.array([[0.19, 0.81], [0.21, 0.79]])
+    assert value.decide(np.log(p)).labels.tolist() == [1, 0]
+    assert value.thresholds == {}
+
+
+def test_recall_labels_the_first_flagged_class_in_priority_order() -> None:
+    targets = {"a": 0.9, "b": 0.9}
+    value = certified({"kind": "recall", "targets": targets, "priority": ["b", "a"]})
+    t = value.thresholds
+    low, high = t["b"] + 0.01, 0.98 - t["b"]
+    p = np.array([[high, low, 0.01], [0.98, 0.01, 0.01], [0.01, 0.01, 0.98]])
+    flags = p >= np.array([t["a"], t["b"], 2.0])
+    decided = value.decide(np.log(p))
+    np.testing.assert_array_equal(decided.flags, flags)
+    expected = [1 if f[1] else 0 if f[0] else 2 for f in flags]
+    assert decided.labels.tolist() == expected
+    assert flags[0, 1], "the less probable class comes first"
+
+
+def test_recall_priority_is_the_rarest_first_under_the_deployment_priors() -> None:
+    rule = {"kind": "recall", "targets": {"a": 0.9, "b": 0.9, "c": 0.9}}
+    value = certified(rule, deployment_priors={"a": 0.3, "b": 0.1, "c": 0.6})
+    assert [certificate.class_name for certificate in value.certificates] == ["b", "a", "c"]
+    assert [c.class_name for c in certified(rule).certificates] == ["a", "b", "c"], "ties as in the bundle"
+
+
+def test_a_change_of_deployment_priors_recomputes_the_thresholds_on_the_same_images() -> None:
+    rule = {"kind": "recall", "targets": {"a": 0.9}}
+    here, there = certified(rule), certified(rule, deployment_priors={"a": 0.05, "b": 0.05, "c": 0.9})
+    assert here.certificates[0].rank == there.certificates[0].rank
+    assert here.thresholds["a"] > there.thresholds["a"]
+
+
+def test_a_certified_flag_is_never_abstained_from() -> None:
+    value = certified({"kind": "recall", "targets": {"a": 0.9}}, abstain_below=1.0)
+    decided = value.decide(holdout_of(3).logits)
+    assert (decided.labels[decided.flags[:, 0]] == 0).all()
+    assert (decided.labels[~decided.flags[:, 0]] == ABSTAIN).all()
+
+
+@pytest.mark.parametrize(
+    ("rule", "at", "says"),
+    [
+        ({"kind": "recall", "targets": {"z": 0.9}}, "/rule/targets/z", "unknown class"),
+        ({"kind": "recall", "targets": {"a": 0.9}, "priority": ["b"]}, "/rule/priority", "expected each of ['a'] once"),
+        ({"kind": "recall", "targets": {"a": 0.9, "b": 0.9}, "priority": ["a"]}, "/rule/priority", "got ['a']"),
+        ({"kind": "recall", "targets": {"a": 0.999}}, "/rule/targets/a", "expected at least 2995"),
+        ({"kind": "cost", "costs": {"z": {}}}, "/rule/costs/z", "unknown class"),
+        ({"kind": "cost", "costs": {"a": {"z": 1.0}}}, "/rule/costs/a/z", "unknown class"),
+        ({"kind": "cost", "costs": {"a": {"a": 1.0}}}, "/rule/costs/a/a", "a right label costs 0"),
+    ],
+)
+def test_recall_and_cost_that_cannot_be_are_pointed_at(rule: dict[str, object], at: str, says: str) -> None:
+    with pytest.raises(PolicyError) as refused:
+        certified(rule)
+    assert refused.value.faults[0].pointer == at
+    assert says in str(refused.value)
+
+
+def test_recall_without_held_out_images_is_refused() -> None:
+    with pytest.raises(PolicyError, match="needs held-out images"):
+        compile_policy(offered({"kind": "recall", "targets": {"a": 0.9}}), ("a", "b"), PLAIN, np.array([0.5, 0.5]))

@@ -1,0 +1,172 @@
+"""Certificates: thresholds for a target recall whose promise holds with a stated confidence."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import bdtr, betaincinv
+
+from decision.arrays import Priors, Probabilities
+from decision.errors import Fault, PolicyError, pointer
+from decision.holdout import Holdout
+from decision.intervals import Interval, precision
+
+Covers = Literal["flag", "label"]
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """The proof that goes with a threshold tuned for recall.
+
+    P(issued and true recall < `recall`) ≤ 1 - `confidence`, jointly over `joint` targets. `threshold` is the
+    `rank`-th smallest adjusted probability of the class among `n` held-out images (groups) of it.
+    """
+
+    threshold: float
+    rank: int
+    n: int
+    recall: float
+    confidence: float
+    class_name: str = "the class"
+    joint: int = 1
+    covers: Covers = "flag"
+    expected_precision: Interval | None = None
+
+    ASSUMES: ClassVar = (
+        "assumes a policy chosen without looking at the tune labels, and new images of the class distributed "
+        "like the held-out ones"
+    )
+
+    def __str__(self) -> str:
+        what = "recall" if self.covers == "flag" else "label recall"
+        joint = "" if self.joint == 1 else f" (jointly over {self.joint} targets)"
+        expected = (
+            self.expected_precision and f", expected precision {self.expected_precision} at the deployment priors"
+        )
+        return (
+            f"{what} of {self.class_name} ≥ {self.recall:g} with confidence {self.confidence:g}{joint}, from {self.n} "
+            f"held-out images, threshold {self.threshold:.3g}{expected or ''}; {self.ASSUMES}"
+        )
+
+
+class NotCertifiable(PolicyError):
+    """No threshold can be certified: `best_recall` is the most that these images certify, `needed` how many would do.
+
+    `needed` is None where more images of the same kind would not help.
+    """
+
+    def __init__(self, detail: str, *, best_recall: float, needed: int | None, at: str = "") -> None:
+        super().__init__(Fault(at, detail))
+        self.detail, self.best_recall, self.needed = detail, best_recall, needed
+
+    def of(self, name: str, addition: str = "") -> "NotCertifiable":
+        """The same, said of a class among the targets of a policy document."""
+        at = pointer("rule", "targets", name)
+        return NotCertifiable(self.detail + addition, best_recall=self.best_recall, needed=self.needed, at=at)
+
+
+def certify(positives: ArrayLike, *, recall: float, confidence: float, joint: int = 1) -> Certificate:
+    """The largest threshold that the adjusted probabilities `(n,)` of a class, on n held-out images of it, can certify.
+
+    Neyman-Pearson order statistic (Tong, Feng and Li 2018, proposition 1): with α = 1 - recall and
+    δ = (1 - confidence) / joint (Bonferroni), the rank r is the largest with BinomCDF(r - 1; n, α) ≤ δ and
+    the threshold is the r-th smallest value; a class is flagged iff its probability is at least that.
+
+    Law: P(issued and true recall < recall) ≤ δ for any distribution; ties only raise the recall. Raises
+    NotCertifiable where no rank will do, ValueError for values that are no probabilities (-inf, for an
+    image that another class takes, is let through) or a recall or confidence outside (0, 1).
+    """
+    values = np.sort(np.asarray(positives, dtype=np.float64))
+    if values.ndim != 1 or np.isnan(values).any() or (values > 1).any() or ((values < 0) & ~np.isneginf(values)).any():
+        raise ValueError(f"expected probabilities of shape (n,), got shape {values.shape} with values outside [0, 1]")
+    if not (0 < recall < 1 and 0 < confidence < 1):
+        raise ValueError(f"expected recall and confidence between 0 and 1, got {recall} and {confidence}")
+    n, delta = len(values), (1.0 - confidence) / joint
+    rank = largest_rank(n, recall, delta)
+    threshold = float(values[rank - 1]) if rank else -np.inf
+    if threshold == -np.inf:
+        raise _not_certifiable(values, recall, confidence, delta)
+    return Certificate(threshold, rank, n, recall, confidence, joint=joint)
+
+
+def _not_certifiable(values: NDArray[np.float64], recall: float, confidence: float, delta: float) -> NotCertifiable:
+    n, lost = len(values), int(np.isneginf(values).sum())
+    best = float(betaincinv(n - lost, lost + 1, delta)) if n > lost else 0.0
+    needed = images_needed(recall, delta, lost / n if n else 0.0)
+    would = "more like them would not help" if needed is None else f"expected at least {needed}"
+    return NotCertifiable(
+        f"recall {recall:g} is not certifiable with confidence {confidence:g} from {n} held-out images: {would}; "
+        f"they certify a recall of up to {math.floor(best * 1000) / 1000:g}",
+        best_recall=best, needed=needed,
+    )  # fmt: skip
+
+
+def largest_rank(n: int, recall: float, delta: float) -> int:
+    """The largest r with BinomCDF(r - 1; n, 1 - recall) ≤ δ, or 0 where there is none."""
+    if n == 0:
+        return 0
+    misses = np.arange(n, dtype=np.float64)
+    return int(np.searchsorted(bdtr(misses, n, 1.0 - recall), delta, side="right"))
+
+
+def images_needed(recall: float, delta: float, lost: float = 0.0) -> int | None:
+    """The smallest n that certifies `recall` when a share `lost` of the images is out of reach; None where none does.
+
+    Without a loss this is the smallest n with recall^n ≤ δ.
+    """
+    if lost >= 1.0 - recall:
+        return None
+    low, high = 0, 1
+    while largest_rank(high, recall, delta) <= math.ceil(lost * high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        enough = largest_rank(middle, recall, delta) > math.ceil(lost * middle)
+        low, high = (low, middle) if enough else (middle, high)
+    return high
+
+
+@dataclass(frozen=True)
+class Target:
+    """A recall to certify for class number `k`, called `name`."""
+
+    k: int
+    name: str
+    recall: float
+
+
+def certify_targets(
+    targets: Sequence[Target], holdout: Holdout, adjusted: Probabilities, priors: Priors, *,
+    confidence: float, covers: Covers, seed: int,
+) -> list[Certificate]:  # fmt: skip
+    """A certificate for each target, in order of priority, all together with this confidence.
+
+    `adjusted` `(n, K)` are the probabilities of the holdout's images at the deployment `priors`. Thresholds come from
+    the tune split, one image a group drawn by the seed; expected precision from the test split. With covers="label",
+    an image that an earlier class flags is lost to a later one: earlier thresholds come from other classes' images,
+    so the law holds. Raises NotCertifiable, naming the class, for the first target that cannot be.
+    """
+    test = holdout.split == "test"
+    n_test = np.bincount(holdout.labels[test], minlength=len(priors)).astype(np.float64)
+    flags = np.zeros((len(holdout.labels), 0), dtype=np.bool_)
+    certificates: list[Certificate] = []
+    for target in targets:
+        rows = holdout.one_a_group("tune", target.k, seed)
+        lost = flags[rows] if covers == "label" else flags[rows, :0]
+        values = np.where(lost.any(axis=1), -np.inf, adjusted[rows, target.k])
+        try:
+            found = certify(values, recall=target.recall, confidence=confidence, joint=len(targets))
+        except NotCertifiable as error:
+            if not lost.any():
+                raise error.of(target.name) from None
+            thief = targets[int(lost.sum(axis=0).argmax())].name
+            raise error.of(target.name, f"; {thief} takes {int(lost.any(axis=1).sum())} of them") from None
+        flagged = adjusted[:, target.k] >= found.threshold
+        hits = np.bincount(holdout.labels[test & flagged], minlength=len(priors)).astype(np.float64)
+        expected = precision(priors, hits, n_test, target.k)
+        certificates.append(replace(found, class_name=target.name, covers=covers, expected_precision=expected))
+        flags = np.column_stack([flags, flagged])
+    return certificates
