@@ -3,7 +3,29 @@
 from typing import Any
 
 from decision import PolicyDocument
+from decision.policy import NOT_YET_OFFERED
 from service.body import IMAGE_FIELD
+
+
+def _policy_schema() -> dict[str, Any]:
+    """The JSON schema of a policy, its parts in place: OpenAPI resolves references from its own root."""
+    schema = PolicyDocument.model_json_schema()
+    parts = schema.pop("$defs")
+
+    def inlined(value: Any) -> Any:
+        if isinstance(value, list):
+            return [inlined(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if "$ref" in value:
+            return inlined(parts[value["$ref"].rsplit("/", 1)[-1]])
+        return {key: inlined(item) for key, item in value.items() if key != "discriminator"}
+
+    whole: dict[str, Any] = inlined(schema)
+    rules = whole["properties"]["rule"]
+    rules["oneOf"] = [rule for rule in rules["oneOf"] if rule["properties"]["kind"]["const"] not in NOT_YET_OFFERED]
+    return whole
+
 
 _FILE = {"type": "string", "format": "binary"}
 _IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/tiff", "image/bmp", "image/gif")
@@ -21,10 +43,6 @@ ANSWER_TEXT: dict[str, Any] = {"content": {"text/plain": {"schema": {"type": "st
 BEARER: dict[str, Any] = {"bearer": {"type": "http", "scheme": "bearer"}}
 MAY_NEED_TOKEN: list[dict[str, list[str]]] = [{}, {"bearer": []}]
 NEEDS_TOKEN: list[dict[str, list[str]]] = [{"bearer": []}]
-POLICY: dict[str, Any] = {
-    "required": True,
-    "content": {"application/json": {"schema": PolicyDocument.model_json_schema()}},
-}
 PROBLEM: dict[str, Any] = {
     "description": "A problem (RFC 9457).",
     "content": {
@@ -50,6 +68,9 @@ PROBLEM: dict[str, Any] = {
         }
     },
 }
+
+
+POLICY: dict[str, Any] = {"required": True, "content": {"application/json": {"schema": _policy_schema()}}}
 
 
 def _query(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:

@@ -1,3 +1,5 @@
+import json
+import re
 import subprocess
 import sys
 import uuid
@@ -90,6 +92,14 @@ def test_docs_json_lists_every_route_and_names_no_other_host(client: httpx.Clien
     }  # fmt: skip
     body = document["paths"]["/predict"]["post"]["requestBody"]["content"]
     assert {"multipart/form-data", "image/png", "application/octet-stream"} <= set(body)
+    rules = document["paths"]["/config"]["put"]["requestBody"]["content"]["application/json"]["schema"]["properties"][
+        "rule"
+    ]
+    assert [rule["properties"]["kind"]["const"] for rule in rules["oneOf"]] == ["argmax", "priors", "thresholds"]
+    for reference in re.findall(r'"\$ref": "#/([^"]+)"', json.dumps(document)):
+        here = document
+        for key in reference.split("/"):
+            here = here[key]
     page = client.get("/docs")
     assert page.status_code == 200
     assert "https://" not in page.text
