@@ -26,6 +26,7 @@ from decision.errors import BundleError, PolicyError
 from decision.holdout import Holdout
 from decision.images import InputSpec
 from decision.intervals import Interval
+from decision.label_shift import Known
 from decision.policy import Policy, PolicyDocument, compile_policy, parse_policy
 from decision.priors import priors_from_mapping
 
@@ -123,6 +124,11 @@ class Bundle:
     def calibration_priors(self) -> Priors:
         """`(K,)`: the mean calibrated probability over the calibrate split."""
         return frozen(priors_from_mapping(self.manifest.calibration_priors, self.classes))
+
+    @cached_property
+    def known(self) -> Known:
+        """The holdout's calibrated probabilities and labels: what estimates of live priors compare with."""
+        return Known(self.calibration.probabilities(self.holdout.logits), self.holdout.labels, self.calibration_priors)
 
     def policy(self, document: PolicyDocument | Mapping[str, Any] | None = None) -> Policy:
         """Compile a policy document (the bundle's default without one). Raises PolicyError."""

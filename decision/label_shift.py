@@ -1,0 +1,181 @@
+"""Label shift: estimates of the live priors from answers without labels, each with an interval, or "not identifiable".
+
+Under label shift each class looks as it did and the classes' shares have changed: P(x | y) is the holdout's, P(y) is
+not. An estimate is always a proposal to a person: where the shift is of another kind, all three methods err.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize, nnls
+
+from decision.arrays import Labels, Priors, Probabilities
+from decision.intervals import TAIL
+
+Method = Literal["em", "bbse", "rlls"]
+Array = NDArray[np.float64]
+
+RESAMPLES = 200
+LARGEST_CONDITION = 1e3
+EM_ITERATIONS, EM_TOLERANCE = 10_000, 1e-9
+RLLS_ALPHA, RLLS_DELTA = 0.01, 0.05
+
+
+class NotIdentifiable(ValueError):
+    """Different priors would show the same predictions: the confusion matrix is too close to singular."""
+
+
+@dataclass(frozen=True, eq=False)
+class PriorsEstimate:
+    """Estimated live priors `(K,)` with 95% limits, from n answers."""
+
+    priors: Priors
+    low: Array
+    high: Array
+    n: int
+    method: Method
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """Held-out images with labels `(m,)`: calibrated probabilities `(m, K)` under `calibration_priors` `(K,)`."""
+
+    probabilities: Probabilities
+    labels: Labels
+    calibration_priors: Priors
+
+
+def estimate_priors(
+    *, probabilities: ArrayLike | None = None, counts: ArrayLike | None = None, method: Method, holdout: Known,
+    seed: int = 0, resamples: int = RESAMPLES,
+) -> PriorsEstimate:  # fmt: skip
+    """Live priors from the calibrated `probabilities` `(n, K)` of answers, or from `counts` `(K,)` of raw predictions.
+
+    `em` (Saerens et al. 2002) needs probabilities; `bbse` (Lipton et al. 2018) and `rlls` (Azizzadenesheli et al. 2019)
+    need no more than which class was the most probable. Limits are percentiles of a bootstrap that resamples the
+    answers, and the holdout within its classes. Raises ValueError for arguments that do not fit, and NotIdentifiable
+    where the holdout's confusion matrix has a condition number above 1,000 or a class without an image.
+    """
+    if method not in get_args(Method):
+        raise ValueError(f"expected a method among {', '.join(get_args(Method))}, got {method!r}")
+    if (probabilities is None) == (counts is None) or (method == "em" and probabilities is None):
+        raise ValueError("expected either probabilities or counts, and probabilities for em")
+    k = len(holdout.calibration_priors)
+    live = None if probabilities is None else np.asarray(probabilities, dtype=np.float64)
+    if live is not None and (live.ndim != 2 or live.shape[1] != k or len(live) == 0):
+        raise ValueError(f"expected probabilities of shape (n, {k}), got {live.shape}")
+    raw = np.asarray(counts) if live is None else np.bincount(live.argmax(axis=1), minlength=k)
+    shown = raw.astype(np.float64)
+    if shown.shape != (k,) or (shown < 0).any() or shown.sum() == 0:
+        raise ValueError(f"expected {k} counts of at least 0 with a sum above 0, got {counts!r}")
+    n = int(shown.sum())
+    known = _Matrix.of(holdout.probabilities.argmax(axis=1), holdout.labels, k)
+    known.require_identifiable()
+
+    rng = np.random.default_rng(seed)
+    if method == "em":
+        assert live is not None
+        estimate = em(live, holdout.calibration_priors)
+        draws = [em(live[rng.integers(0, n, n)], holdout.calibration_priors) for _ in range(resamples)]
+    else:
+        solve = bbse if method == "bbse" else partial(rlls, source=known.source, n_source=len(holdout.labels))
+        shares = shown / n
+        estimate = solve(shares, known.columns)
+        draws = [solve(rng.multinomial(n, shares) / n, known.resampled(rng)) for _ in range(resamples)]
+    low, high = np.percentile(draws, [100 * TAIL, 100 * (1 - TAIL)], axis=0)
+    return PriorsEstimate(estimate, np.minimum(low, estimate), np.maximum(high, estimate), n, method)
+
+
+def em(probabilities: Probabilities, calibration_priors: Priors) -> Priors:
+    """The live priors by expectation maximisation (Saerens, Latinne and Decaestecker 2002, equation 9).
+
+    From calibrated probabilities `(n, K)` under `calibration_priors` `(K,)`, started there. Laws: the likelihood of the
+    answers never falls; answers whose mean probability is the calibration priors leave them as they are.
+    """
+    ratios = probabilities / calibration_priors
+    priors = np.array(calibration_priors, dtype=np.float64)
+    for _ in range(EM_ITERATIONS):
+        posterior = ratios * priors  # E-step
+        posterior /= posterior.sum(axis=1, keepdims=True)
+        updated: Priors = posterior.mean(axis=0)  # M-step
+        if np.abs(updated - priors).max() < EM_TOLERANCE:
+            return updated
+        priors = updated
+    return priors
+
+
+def bbse(shares: Array, columns: Array) -> Priors:
+    """The live priors from the shares `(K,)` of raw predictions (Lipton, Wang and Smola 2018).
+
+    Solves C q = shares, C_ij = P(predicted i | class j) `(K, K)`, by least squares with q ≥ 0: C⁻¹ shares wherever
+    that has no negative entry.
+    """
+    solution, _ = nnls(columns, shares)
+    priors: Priors = solution / solution.sum()
+    return priors
+
+
+def rlls(shares: Array, columns: Array, *, source: Priors, n_source: int) -> Priors:
+    """The live priors from the shares `(K,)` of raw predictions, shrunk to `source` (Azizzadenesheli et al. 2019).
+
+    θ = argmin_{θ ≥ -1} ‖C θ - (shares - C 1)‖₂ + ρ ‖θ‖₂ with the joint C_ij = P(predicted i, class j) of the holdout, and
+    q_j ∝ (1 + θ_j) source_j; ρ as in the authors' code, α = 0.01, δ = 0.05.
+    """
+    joint = columns * source
+    excess = shares - joint.sum(axis=1)
+    spread = 2 * np.log(2 * len(source) / RLLS_DELTA)
+    rho = RLLS_ALPHA * 3 * (spread / (3 * n_source) + np.sqrt(spread / n_source))
+
+    def objective(theta: Array) -> tuple[float, Array]:
+        residual = joint @ theta - excess
+        size, weight = np.sqrt(residual @ residual + 1e-24), np.sqrt(theta @ theta + 1e-24)
+        return float(size + rho * weight), joint.T @ residual / size + rho * theta / weight
+
+    start = bbse(shares, columns) / source - 1.0
+    limits = [(-1.0, None)] * len(source)
+    found = minimize(
+        objective, start, jac=True, method="L-BFGS-B", bounds=limits, options={"ftol": 1e-14, "gtol": 1e-10}
+    )
+    priors: Priors = source * (1.0 + found.x)
+    priors /= priors.sum()
+    return priors
+
+
+@dataclass(frozen=True, eq=False)
+class _Matrix:
+    """How often the holdout's class j was predicted as i: counts `(K, K)`."""
+
+    counts: Array
+
+    @classmethod
+    def of(cls, predicted: Labels, labels: Labels, k: int) -> "_Matrix":
+        counts = np.zeros((k, k))
+        np.add.at(counts, (predicted, labels), 1.0)
+        return cls(counts)
+
+    @property
+    def columns(self) -> Array:
+        shares: Array = self.counts / self.counts.sum(axis=0)
+        return shares
+
+    @property
+    def source(self) -> Priors:
+        priors: Priors = self.counts.sum(axis=0) / self.counts.sum()
+        return priors
+
+    def resampled(self, rng: np.random.Generator) -> Array:
+        """Columns of as many images of each class, drawn anew."""
+        totals = self.counts.sum(axis=0).astype(int)
+        drawn = [rng.multinomial(n, column) / n for n, column in zip(totals, self.columns.T, strict=True)]
+        return np.stack(drawn, axis=1)
+
+    def require_identifiable(self) -> None:
+        if (self.counts.sum(axis=0) == 0).any():
+            raise NotIdentifiable("expected held-out images of every class")
+        condition = float(np.linalg.cond(self.columns))
+        if not condition <= LARGEST_CONDITION:
+            limit = f"expected a confusion matrix of condition number at most {LARGEST_CONDITION:g}"
+            raise NotIdentifiable(f"the priors are not identifiable: {limit}, got {condition:.3g}")

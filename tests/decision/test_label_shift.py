@@ -1,0 +1,133 @@
+import numpy as np
+import pytest
+import scipy.optimize
+from hypothesis import given
+from hypothesis import strategies as st
+
+from decision import adjust, softmax
+from decision.label_shift import Known, NotIdentifiable, bbse, em, estimate_priors, rlls
+from tests.decision.strategies import CLASSES, priors
+
+SOURCE = np.array([0.85, 0.10, 0.05])
+TARGET = np.array([0.55, 0.15, 0.30])
+CENTRES = 2.0 * np.eye(3)
+
+
+def population(mix: np.ndarray, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Exact probabilities under SOURCE and labels of n images from three Gaussian classes mixed as `mix`."""
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(3, n, p=mix)
+    x = rng.normal(size=(n, 3)) + CENTRES[labels]
+    log_likelihood = -0.5 * ((x[:, None, :] - CENTRES) ** 2).sum(axis=2)
+    return softmax(log_likelihood + np.log(SOURCE)), labels
+
+
+def known(n: int = 6000, seed: int = 1) -> Known:
+    return Known(*population(SOURCE, n, seed), SOURCE)
+
+
+def test_em_is_the_maximum_of_the_likelihood() -> None:
+    p, _ = population(TARGET, 4000, 0)
+
+    def loss(free: np.ndarray) -> float:
+        q = softmax(np.concatenate([[0.0], free])[None])[0]
+        return float(-np.log((p / SOURCE) @ q).mean())
+
+    best = scipy.optimize.minimize(loss, np.zeros(2), method="Nelder-Mead", options={"xatol": 1e-10, "fatol": 1e-15})
+    expected = softmax(np.concatenate([[0.0], best.x])[None])[0]
+    np.testing.assert_allclose(em(p, SOURCE), expected, atol=1e-6)
+
+
+@given(CLASSES, st.integers(0, 99))
+def test_without_a_shift_em_changes_nothing(k: int, seed: int) -> None:
+    p = softmax(np.random.default_rng(seed).normal(size=(50, k)))
+    # Calibration priors are the mean probability of their own split: so is the fixed point.
+    np.testing.assert_allclose(em(p, p.mean(axis=0)), p.mean(axis=0), atol=1e-6)
+
+
+def test_adjusting_to_the_estimate_gives_its_mean() -> None:
+    p, _ = population(TARGET, 3000, 2)
+    q = em(p, SOURCE)
+    np.testing.assert_allclose(adjust(p, from_=SOURCE, to=q).mean(axis=0), q, atol=1e-7)
+
+
+@given(CLASSES.flatmap(lambda k: st.tuples(priors(k), st.integers(0, 99))))
+def test_bbse_inverts_the_confusion_matrix(drawn: tuple[np.ndarray, int]) -> None:
+    q, seed = drawn
+    k = len(q)
+    columns = np.random.default_rng(seed).dirichlet(np.ones(k), k).T * 0.3 + 0.7 * np.eye(k)
+    np.testing.assert_allclose(bbse(columns @ q, columns), q, atol=1e-8)
+    np.testing.assert_allclose(bbse(columns @ q, columns), np.linalg.solve(columns, columns @ q), atol=1e-8)
+
+
+def test_rlls_agrees_with_a_general_optimiser_and_shrinks_to_the_source() -> None:
+    columns = np.array([[0.8, 0.2, 0.1], [0.1, 0.7, 0.1], [0.1, 0.1, 0.8]])
+    shares = columns @ TARGET
+    n = 500
+    spread = 2 * np.log(2 * 3 / 0.05)
+    rho = 0.01 * 3 * (spread / (3 * n) + np.sqrt(spread / n))
+    joint = columns * SOURCE
+
+    def objective(theta: np.ndarray) -> float:
+        return float(np.linalg.norm(joint @ theta - (shares - joint.sum(axis=1))) + rho * np.linalg.norm(theta))
+
+    best = min(
+        (scipy.optimize.minimize(objective, start, method="Nelder-Mead", bounds=[(-1, None)] * 3,
+                                 options={"xatol": 1e-11, "fatol": 1e-14, "maxiter": 20_000})
+         for start in (np.zeros(3), TARGET / SOURCE - 1)), key=lambda found: found.fun,
+    )  # fmt: skip
+    expected = SOURCE * (1 + best.x) / (SOURCE * (1 + best.x)).sum()
+    found = rlls(shares, columns, source=SOURCE, n_source=n)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert np.abs(found - SOURCE).sum() < np.abs(TARGET - SOURCE).sum()
+
+
+@pytest.mark.parametrize("method", ["em", "bbse", "rlls"])
+def test_estimates_find_the_live_priors_and_their_limits_hold_them(method: str) -> None:
+    holdout, inside = known(), 0
+    for seed in range(12):
+        p, _ = population(TARGET, 3000, 100 + seed)
+        found = estimate_priors(probabilities=p, method=method, holdout=holdout, resamples=60)  # type: ignore[arg-type]
+        assert np.abs(found.priors - TARGET).max() < 0.06
+        assert np.abs(found.priors - TARGET).sum() < 0.3 * np.abs(SOURCE - TARGET).sum()
+        assert found.priors.sum() == pytest.approx(1.0)
+        inside += int(((found.low <= TARGET) & (found.high >= TARGET)).sum())
+    assert inside >= 0.85 * 36
+    assert (found.n, found.method) == (3000, method)
+
+
+def test_counts_of_raw_predictions_are_enough_for_bbse_and_rlls() -> None:
+    p, _ = population(TARGET, 3000, 5)
+    counts = np.bincount(p.argmax(axis=1), minlength=3)
+    for method in ("bbse", "rlls"):
+        from_counts = estimate_priors(counts=counts, method=method, holdout=known())  # type: ignore[arg-type]
+        from_answers = estimate_priors(probabilities=p, method=method, holdout=known())  # type: ignore[arg-type]
+        np.testing.assert_array_equal(from_counts.priors, from_answers.priors)
+
+
+def test_classes_that_cannot_be_told_apart_are_not_identifiable() -> None:
+    blind = Known(np.tile([0.5, 0.3, 0.2], (300, 1)), np.arange(300) % 3, SOURCE)
+    with pytest.raises(NotIdentifiable, match="condition number"):
+        estimate_priors(counts=[10, 10, 10], method="bbse", holdout=blind)
+    one = Known(np.eye(3)[[0, 1]], np.array([0, 1]), SOURCE)
+    with pytest.raises(NotIdentifiable, match="every class"):
+        estimate_priors(counts=[10, 10, 10], method="bbse", holdout=one)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"method": "guess", "counts": [1, 1, 1]},
+        {"method": "em", "counts": [1, 1, 1]},
+        {"method": "bbse"},
+        {"method": "bbse", "counts": [1, 1, 1], "probabilities": np.eye(3)},
+        {"method": "bbse", "counts": [1, 1]},
+        {"method": "bbse", "counts": [0, 0, 0]},
+        {"method": "bbse", "counts": [1, -1, 1]},
+        {"method": "em", "probabilities": np.eye(2)},
+        {"method": "em", "probabilities": np.zeros((0, 3))},
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(arguments: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        estimate_priors(holdout=known(300), **arguments)  # type: ignore[arg-type]
