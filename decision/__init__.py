@@ -30,6 +30,6 @@ from decision.priors import adjust
 __all__ = [
     "ABSTAIN", "BrokenImage", "Bundle", "BundleError", "Calibration", "Certificate", "Decisions", "Fault", "Holdout",
     "ImageError", "InputSpec", "Interval", "Known", "Manifest", "NotCertifiable", "NotIdentifiable", "Policy",
-    "PolicyDocument", "PolicyError", "PriorsEstimate", "TooManyPixels", "UnsupportedImage", "adjust", "certify", "decode",
-    "estimate_priors", "load_bundle", "parse_policy", "read_image", "save_bundle", "softmax", "to_input",
+    "PolicyDocument", "PolicyError", "PriorsEstimate", "TooManyPixels", "UnsupportedImage", "adjust", "certify",
+    "decode", "estimate_priors", "load_bundle", "parse_policy", "read_image", "save_bundle", "softmax", "to_input",
 ]  # fmt: skip

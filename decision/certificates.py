@@ -16,6 +16,8 @@ from decision.intervals import Interval, precision
 
 Covers = Literal["flag", "label"]
 
+MOST_IMAGES = 10_000_000
+
 
 @dataclass(frozen=True)
 class Certificate:
@@ -106,26 +108,30 @@ def _not_certifiable(values: NDArray[np.float64], recall: float, confidence: flo
 
 def largest_rank(n: int, recall: float, delta: float) -> int:
     """The largest r with BinomCDF(r - 1; n, 1 - recall) ≤ δ, or 0 where there is none."""
-    if n == 0:
-        return 0
-    misses = np.arange(n, dtype=np.float64)
-    return int(np.searchsorted(bdtr(misses, n, 1.0 - recall), delta, side="right"))
+    low, high = 0, n
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if bdtr(middle - 1, n, 1.0 - recall) <= delta else (low, middle - 1)
+    return low
 
 
 def images_needed(recall: float, delta: float, lost: float = 0.0) -> int | None:
-    """The smallest n that certifies `recall` when a share `lost` of the images is out of reach; None where none does.
+    """The smallest n that certifies `recall` when a share `lost` of the images is out of reach.
 
-    Without a loss this is the smallest n with recall^n ≤ δ.
+    Without a loss this is the smallest n with recall^n ≤ δ. None where no n up to ten million does.
     """
-    if lost >= 1.0 - recall:
-        return None
+
+    def enough(n: int) -> bool:
+        return largest_rank(n, recall, delta) > math.ceil(lost * n)
+
     low, high = 0, 1
-    while largest_rank(high, recall, delta) <= math.ceil(lost * high):
+    while not enough(high):
         low, high = high, 2 * high
+        if high > MOST_IMAGES:
+            return None
     while high - low > 1:
         middle = (low + high) // 2
-        enough = largest_rank(middle, recall, delta) > math.ceil(lost * middle)
-        low, high = (low, middle) if enough else (middle, high)
+        low, high = (low, middle) if enough(middle) else (middle, high)
     return high
 
 

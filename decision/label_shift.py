@@ -121,8 +121,8 @@ def bbse(shares: Array, columns: Array) -> Priors:
 def rlls(shares: Array, columns: Array, *, source: Priors, n_source: int) -> Priors:
     """The live priors from the shares `(K,)` of raw predictions, shrunk to `source` (Azizzadenesheli et al. 2019).
 
-    θ = argmin_{θ ≥ -1} ‖C θ - (shares - C 1)‖₂ + ρ ‖θ‖₂ with the joint C_ij = P(predicted i, class j) of the holdout, and
-    q_j ∝ (1 + θ_j) source_j; ρ as in the authors' code, α = 0.01, δ = 0.05.
+    θ = argmin_{θ ≥ -1} ‖C θ - (shares - C 1)‖₂ + ρ ‖θ‖₂ with the joint C_ij = P(predicted i, class j) of the holdout,
+    and q_j ∝ (1 + θ_j) source_j; ρ as in the authors' code, α = 0.01, δ = 0.05.
     """
     joint = columns * source
     excess = shares - joint.sum(axis=1)

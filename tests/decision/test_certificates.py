@@ -44,6 +44,10 @@ def test_images_needed_are_the_fewest(recall: float, delta: float, part: float) 
 
 def test_no_number_of_images_makes_up_for_what_is_always_lost() -> None:
     assert images_needed(0.9, 0.05, 0.1) is None
+    assert images_needed(0.9, 0.05, 0.0999999) is None
+    near = images_needed(0.9, 0.05, 0.099)
+    assert near is not None
+    assert near > 100_000
 
 
 def test_the_threshold_is_the_value_at_the_rank() -> None:
