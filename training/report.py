@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from sklearn.metrics import auc, confusion_matrix, precision_recall_curve, roc_c
 from decision import Decisions, Manifest
 from training.evaluate import reliability
 from training.phases import Epoch
+
+TWENTY_COLOURS = [colormaps["tab20"](i) for i in (*range(0, 20, 2), *range(1, 20, 2))]
 
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -57,7 +60,9 @@ def render_report(
 
 def _figure(caption: str, draw: Callable[[Axes], None]) -> str:
     figure = Figure(figsize=(8, 5), layout="constrained")
-    draw(figure.add_subplot())
+    axes = figure.add_subplot()
+    axes.set_prop_cycle(color=TWENTY_COLOURS)
+    draw(axes)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     data = base64.b64encode(buffer.getvalue()).decode()
