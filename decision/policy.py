@@ -17,7 +17,7 @@ from decision.priors import log_ratio, priors_from_mapping
 from decision.rules import Cost, Divide, Flag, FlagInOrder, Rule
 
 ABSTAIN = -1
-# They compile and decide, and are refused at the door until a simulation has shown that their promise holds.
+# They compile and decide, and are refused at the door until preview, command line and /config speak them too.
 NOT_YET_OFFERED = ("recall", "cost")
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
