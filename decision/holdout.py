@@ -24,8 +24,10 @@ class Holdout:
     groups: NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        for array in (self.logits, self.labels, self.split, self.groups):
-            array.setflags(write=False)
+        for name in ("logits", "labels", "split", "groups"):
+            view = getattr(self, name).view()  # the caller's own array stays as it was
+            view.setflags(write=False)
+            object.__setattr__(self, name, view)
 
     def part(self, split: Split) -> "Holdout":
         """The images of one split."""

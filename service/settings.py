@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from decision.images import MAX_PIXELS
 
@@ -43,7 +43,7 @@ class Settings:
         return cls(
             model=Path(get("EQUIPOISE_MODEL") or _only_model()).absolute(),
             state=state,
-            device=device,  # type: ignore[arg-type]
+            device=cast("Device", device),
             admin_token=get("EQUIPOISE_ADMIN_TOKEN", ""),
             predict_token=get("EQUIPOISE_PREDICT_TOKEN", ""),
             database_url=get("EQUIPOISE_DATABASE_URL") or f"sqlite:///{state / 'equipoise.db'}",

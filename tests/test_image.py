@@ -38,7 +38,7 @@ def buildah(*arguments: str) -> str:
 @contextmanager
 def served(command: list[str], port: int, **options: object) -> Iterator[str]:
     """A process group that serves until the end of the block."""
-    process = subprocess.Popen(command, start_new_session=True, **options)  # type: ignore[call-overload]
+    process = subprocess.Popen(command, start_new_session=True, **options)
     try:
         deadline = time.monotonic() + 60
         while True:

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from decision import Bundle, load_bundle, read_image
-from tests.service.conftest import Server, start, tiny_model  # noqa: F401
+from tests.service.conftest import Server, start, tiny_model  # noqa: F401 (fixtures)
 from training.__main__ import main
 from training.dataset import load_dataset
 
@@ -78,7 +78,7 @@ def test_the_same_seed_gives_the_same_network(digits: Bundle, tmp_path: Path) ->
     assert again.manifest.metrics == digits.manifest.metrics
 
 
-def test_200_images_over_http_are_answered_as_offline(digits: Bundle, start: Callable[..., Server]) -> None:  # noqa: F811
+def test_200_images_over_http_are_answered_as_offline(digits: Bundle, start: Callable[..., Server]) -> None:  # noqa: F811 (the fixture)
     server = start(model=digits.path).wait()
     images = load_dataset("digits").images[:200]
     session = onnxruntime.InferenceSession(digits.network, providers=["CPUExecutionProvider"])
@@ -106,6 +106,7 @@ def test_200_images_over_http_are_answered_as_offline(digits: Bundle, start: Cal
         (["run", "digits", "--shift", "0.9"], "expected a share from 0 to below 0.5"),
         (["run", "digits", "--name", "a b"], "expected a --name of letters"),
         (["run", "digits", "--learning-rate", "0"], "expected a number above 0, got '0'"),
+        (["run", "digits", "--weight-decay", "-1"], "expected a number of at least 0, got '-1'"),
         (["run", "digits", "--accelerator", "cuda"], "error: --accelerator cuda with --devices 1"),
         (["run"], "the following arguments are required: DATA"),
         ([], "the following arguments are required: command"),

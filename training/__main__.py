@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     config, models = parse(arguments)
     try:
         path = run(config, models)
-    except (DataError, ExportError) as error:
+    except (DataError, ExportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if path is not None:

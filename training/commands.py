@@ -79,15 +79,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", allow_abbrev=False, help="train and write a bundle", description=DATA,
                               formatter_class=argparse.ArgumentDefaultsHelpFormatter)  # fmt: skip
-    default = TrainingConfig
 
     def add(name: str, **options: Any) -> None:
+        """An option, its default that of the field of the same name."""
         field = name.removeprefix("--").replace("-", "_")
-        run.add_argument(
-            name, **({"default": getattr(default, field, None)} if name.startswith("--") else {}) | options
-        )
+        run.add_argument(name, **{"default": getattr(TrainingConfig, field, None)} | options)
 
-    add("data", metavar="DATA")
+    run.add_argument("data", metavar="DATA")
     add("--name", help="the model's name; default: the data's")
     add("--models", type=Path, default=Path("models"), help="the folder that bundles go to")
     add("--method", choices=METHODS, help="remedy for the imbalance")
@@ -100,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--epochs", type=_or_usage(_count), help="most epochs of a phase")
     add("--batch-size", type=_or_usage(_count), help="images a step")
     add("--learning-rate", type=_or_usage(_positive), help="phase 1's; default: the network's own")
-    add("--weight-decay", type=float, help="of stochastic gradient descent")
+    add("--weight-decay", type=_or_usage(_not_negative), help="of stochastic gradient descent")
     add("--patience", type=_or_usage(_count), help="epochs without a better calibrate loss before a phase ends")
     add("--seed", type=int, help="of splits, weights and batches")
     add("--rule", choices=("argmax", "priors"), help="rule of the bundle's default policy")
@@ -144,6 +142,12 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise DataError(f"expected a whole number of at least 1, got {text!r}")
     return int(text)
+
+
+def _not_negative(text: str) -> float:
+    if not (number := float(text)) >= 0:
+        raise DataError(f"expected a number of at least 0, got {text!r}")
+    return number
 
 
 def _positive(text: str) -> float:

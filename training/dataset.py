@@ -6,6 +6,7 @@ import pickle
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -107,12 +108,15 @@ def _npz(path: Path, size: tuple[int, int] | None) -> Dataset:
     try:
         with zipfile.ZipFile(path) as archive:
             arrays = {Path(name).stem: _array(archive, name) for name in archive.namelist() if name.endswith(".npy")}
-    except (OSError, zipfile.BadZipFile, ValueError, pickle.UnpicklingError) as error:
+    except (OSError, EOFError, zipfile.BadZipFile, ValueError, pickle.UnpicklingError) as error:
         raise DataError(f"{path.name}: expected an .npz of plain arrays, got {error}") from None
     needed = ("x_train", "y_train", "x_test", "y_test", "classes")
     if missing := [name for name in needed if name not in arrays]:
         raise DataError(f"{path.name}: expected the arrays {', '.join(needed)}; {', '.join(missing)} is missing")
     classes = tuple(map(str, arrays["classes"].tolist()))
+    if any(arrays[name].ndim != 1 or arrays[name].size == 0 for name in ("y_train", "y_test")):
+        shapes = ", ".join(str(arrays[name].shape) for name in ("y_train", "y_test"))
+        raise DataError(f"{path.name}: expected y_train and y_test of shape (n,) with n ≥ 1, got {shapes}")
     labels = np.concatenate([arrays["y_train"], arrays["y_test"]])
     if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= len(classes):
         raise DataError(f"{path.name}: expected integer labels 0 to {len(classes) - 1} in y_train and y_test, got "
@@ -213,21 +217,22 @@ def _decoded(files: Sequence[tuple[str, Path | bytes]], size: tuple[int, int] | 
 
     Headers are read first, so that no more than one image is in memory at its own size.
     """
-    broken: list[str] = []
     sizes: Counter[tuple[int, int]] = Counter()
     grey = True
-    for name, file in tqdm(files, desc="surveying", unit="image", leave=False):
-        try:
-            with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
-                sizes[image.size] += 1
-                grey = grey and image.mode in GREY_MODES
-        except OSError:
-            broken.append(name)
+    for _, file in tqdm(files, desc="surveying", unit="image", leave=False):
+        # What cannot be opened is named below, by the decoder and with its reason.
+        with (
+            suppress(OSError, ValueError, SyntaxError, Image.DecompressionBombError),
+            Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image,
+        ):
+            sizes[image.size] += 1
+            grey = grey and image.mode in GREY_MODES
     if size is None and sizes:
         (width, height), _ = sizes.most_common(1)[0]
         size = (min(height, LARGEST_SIDE), min(width, LARGEST_SIDE))
     pixels: list[NDArray[np.uint8]] = []
-    for name, file in tqdm(files if not broken else [], desc="decoding", unit="image", leave=False):
+    broken: list[str] = []
+    for name, file in tqdm(files, desc="decoding", unit="image", leave=False):
         try:
             data = file if isinstance(file, bytes) else file.read_bytes()
             pixels.append(read_image(data, InputSpec(*size or (1, 1), 1 if grey else 3)))

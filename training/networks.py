@@ -57,7 +57,7 @@ def build_network(name: str, spec: InputSpec, n_classes: int, train_images: NDAr
     spread = np.sqrt(shares @ values**2 - average**2).clip(min=1.0)
     mean, std = (torch.tensor(v, dtype=torch.float32).reshape(1, -1, 1, 1) for v in (average, spread))
     network = Network(body, head, mean, std)
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return network.to(memory_format=torch.channels_last)
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:

@@ -30,7 +30,7 @@ def test_by_hand() -> None:
 def test_it_is_frozen() -> None:
     calibration = Calibration(1.0, np.zeros(2))
     with pytest.raises(dataclasses.FrozenInstanceError):
-        calibration.temperature = 2.0  # type: ignore[misc]
+        calibration.temperature = 2.0
     with pytest.raises(ValueError, match="read-only"):
         calibration.bias[0] = 1.0
 

@@ -178,7 +178,7 @@ def test_related_images_count_once() -> None:
 @given(st.integers(0, 1000), st.sampled_from(["flag", "label"]))
 def test_on_the_tune_images_the_promise_holds_with_the_margin_that_the_rank_says(seed: int, covers: str) -> None:
     holdout, p = three_classes(seed=seed)
-    found = certify_targets(TARGETS, holdout, p, UNIFORM, confidence=0.9, covers=covers, seed=0)  # type: ignore[arg-type]
+    found = certify_targets(TARGETS, holdout, p, UNIFORM, confidence=0.9, covers=covers, seed=0)
     taken = np.zeros(len(p), dtype=bool)
     for certificate, target in zip(found, TARGETS, strict=True):
         own = (holdout.labels == target.k) & (holdout.split == "tune")

@@ -87,7 +87,7 @@ def test_estimates_find_the_live_priors_and_their_limits_hold_them(method: str) 
     holdout, inside = known(), 0
     for seed in range(12):
         p, _ = population(TARGET, 3000, 100 + seed)
-        found = estimate_priors(probabilities=p, method=method, holdout=holdout, resamples=60)  # type: ignore[arg-type]
+        found = estimate_priors(probabilities=p, method=method, holdout=holdout, resamples=60)
         assert np.abs(found.priors - TARGET).max() < 0.06
         assert np.abs(found.priors - TARGET).sum() < 0.3 * np.abs(SOURCE - TARGET).sum()
         assert found.priors.sum() == pytest.approx(1.0)
@@ -100,8 +100,8 @@ def test_counts_of_raw_predictions_are_enough_for_bbse_and_rlls() -> None:
     p, _ = population(TARGET, 3000, 5)
     counts = np.bincount(p.argmax(axis=1), minlength=3)
     for method in ("bbse", "rlls"):
-        from_counts = estimate_priors(counts=counts, method=method, holdout=known())  # type: ignore[arg-type]
-        from_answers = estimate_priors(probabilities=p, method=method, holdout=known())  # type: ignore[arg-type]
+        from_counts = estimate_priors(counts=counts, method=method, holdout=known())
+        from_answers = estimate_priors(probabilities=p, method=method, holdout=known())
         np.testing.assert_array_equal(from_counts.priors, from_answers.priors)
 
 
@@ -130,4 +130,4 @@ def test_classes_that_cannot_be_told_apart_are_not_identifiable() -> None:
 )
 def test_arguments_that_do_not_fit_are_refused(arguments: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="expected"):
-        estimate_priors(holdout=known(300), **arguments)  # type: ignore[arg-type]
+        estimate_priors(holdout=known(300), **arguments)

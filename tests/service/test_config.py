@@ -71,7 +71,7 @@ def test_flags_and_abstention_reach_the_answer(client: httpx.Client) -> None:
 def worker_behind(server: Server, client: httpx.Client) -> int:
     """The worker that serves this client's open connection."""
     client.get("/livez")
-    stream = client._transport._pool.connections[0]._connection._network_stream  # type: ignore[attr-defined]
+    stream = client._transport._pool.connections[0]._connection._network_stream
     port = stream.get_extra_info("client_addr")[1]
     for pid in server.worker_pids():
         if any(c.raddr and c.raddr[1] == port for c in psutil.Process(pid).net_connections("tcp")):

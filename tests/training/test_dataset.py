@@ -122,6 +122,8 @@ def test_an_object_array_may_not_execute_anything(tmp_path: Path, capsys: pytest
         ({"x_test": noise(0, (2, 4, 4))}, "x_train has images (4, 5, 1), x_test (4, 4, 1)"),
         ({"y_test": np.array([0, 2])}, "expected integer labels 0 to 1 in y_train and y_test, got"),
         ({"y_test": np.array([0.0, 1.0])}, "expected integer labels 0 to 1"),
+        ({"y_test": np.array([], dtype=int)}, "of shape (n,) with n ≥ 1, got (6,), (0,)"),
+        ({"y_train": np.zeros((6, 2), dtype=int)}, "got (6, 2), (2,)"),
         ({"group_train": np.array([1])}, "expected a group for each of 6 images, got 1"),
     ],
 )

@@ -9,7 +9,7 @@ LABELS = np.repeat([0, 1, 2], [70, 20, 10])
 
 
 def epochs(sampling: str, n: int, seed: int = 0) -> list[np.ndarray]:
-    sampler = Sampler(sampling, LABELS, np.random.default_rng(seed))  # type: ignore[arg-type]
+    sampler = Sampler(sampling, LABELS, np.random.default_rng(seed))
     return [sampler.epoch() for _ in range(n)]
 
 

@@ -33,12 +33,12 @@ def test_published_sizes(name: str, spec: InputSpec, parameters: int) -> None:
 
 @pytest.mark.parametrize(("name", "channels"), [(name, 3) for name in NETWORKS] + [("small", 1), ("resnet18", 1)])
 def test_every_network_exports_to_one_file_that_onnxruntime_runs_alike(name: str, channels: int) -> None:
-    spec = InputSpec(48, 40, channels)  # type: ignore[arg-type]
+    spec = InputSpec(48, 40, channels)
     torch.manual_seed(0)
     network = built(name, spec, 7)
     images = noise(1, (17, 48, 40, channels))
-    exported = export_network(network, images)  # type: ignore[arg-type]
-    expected = predict(network, images, CPU)  # type: ignore[arg-type]
+    exported = export_network(network, images)
+    expected = predict(network, images, CPU)
     np.testing.assert_allclose(onnx_logits(exported, images), expected, atol=1e-4)
     assert not re.findall(rb"[\w/.-]{4,}\.py", exported), "no file of this machine is named"
 

@@ -35,7 +35,7 @@ def trained(
     settings |= {"weight_decay": 5e-4, "seed": seed} | schedule
     curve = train_phase(
         Fabric(accelerator="cpu", devices=1), network, phase, dataset, splits,
-        Augmentation("both", 0.1), Schedule(**settings),  # type: ignore[arg-type]
+        Augmentation("both", 0.1), Schedule(**settings),
     )  # fmt: skip
     return network, curve
 
@@ -102,7 +102,7 @@ def test_without_a_calibrate_split_all_epochs_are_trained(data: tuple[Dataset, S
 )
 def test_augmentation_moves_as_far_as_it_may(flips: str, shift: float, variants: int) -> None:
     image = torch.arange(16, dtype=torch.uint8).reshape(1, 4, 4, 1)
-    batch = Augmentation(flips, shift)(image.repeat(400, 1, 1, 1), np.random.default_rng(0))  # type: ignore[arg-type]
+    batch = Augmentation(flips, shift)(image.repeat(400, 1, 1, 1), np.random.default_rng(0))
     seen = {tuple(one.flatten().tolist()) for one in batch}
     assert len(seen) == variants
     expected = {
