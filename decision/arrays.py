@@ -33,7 +33,11 @@ def softmax(logits: ArrayLike) -> Probabilities:
     Laws: rows sum to 1; a constant added to a row changes nothing; finite for any finite logits.
     Raises ValueError unless `logits` is a finite two-dimensional array.
     """
-    z = as_logits(logits)
+    return softmax_unchecked(as_logits(logits))
+
+
+def softmax_unchecked(z: Logits) -> Probabilities:
+    """`softmax` of an array that is known to hold finite logits."""
     p: Probabilities = np.exp(z - z.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)
     return p

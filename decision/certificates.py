@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtr, betaincinv
 
-from decision.arrays import Priors, Probabilities
+from decision.arrays import Flags, Priors, Probabilities
 from decision.errors import Fault, PolicyError, pointer
 from decision.holdout import Holdout
-from decision.intervals import Interval, precision
+from decision.intervals import Interval, Strata, precision
 
 Covers = Literal["flag", "label"]
 
@@ -54,20 +54,30 @@ class Certificate:
         )
 
 
+@dataclass(frozen=True)
+class Shortfall(Fault):
+    """A target out of reach: the most its images certify, and how many of them would do (None: more would not help)."""
+
+    best_recall: float
+    needed: int | None
+
+
 class NotCertifiable(PolicyError):
-    """No threshold can be certified: `best_recall` is the most that these images certify, `needed` how many would do.
+    """No threshold can be certified for at least one target; `faults` are a Shortfall each."""
 
-    `needed` is None where more images of the same kind would not help.
-    """
+    def __init__(self, *shortfalls: Shortfall) -> None:
+        super().__init__(*shortfalls)
+        self.faults: tuple[Shortfall, ...] = shortfalls
 
-    def __init__(self, detail: str, *, best_recall: float, needed: int | None, at: str = "") -> None:
-        super().__init__(Fault(at, detail))
-        self.detail, self.best_recall, self.needed = detail, best_recall, needed
+    @property
+    def best_recall(self) -> float:
+        """The highest recall that the first such target's images certify, δ^(1/n) where none is lost."""
+        return self.faults[0].best_recall
 
-    def of(self, name: str, addition: str = "") -> "NotCertifiable":
-        """The same, said of a class among the targets of a policy document."""
-        at = pointer("rule", "targets", name)
-        return NotCertifiable(self.detail + addition, best_recall=self.best_recall, needed=self.needed, at=at)
+    @property
+    def needed(self) -> int | None:
+        """How many images of the first such target's class would do; None where more of the same would not help."""
+        return self.faults[0].needed
 
 
 def certify(positives: ArrayLike, *, recall: float, confidence: float, joint: int = 1) -> Certificate:
@@ -90,20 +100,21 @@ def certify(positives: ArrayLike, *, recall: float, confidence: float, joint: in
     rank = largest_rank(n, recall, delta)
     threshold = float(values[rank - 1]) if rank else -np.inf
     if threshold == -np.inf:
-        raise _not_certifiable(values, recall, confidence, delta)
+        raise NotCertifiable(_shortfall(values, recall, confidence, joint))
     return Certificate(threshold, rank, n, recall, confidence, joint=joint)
 
 
-def _not_certifiable(values: NDArray[np.float64], recall: float, confidence: float, delta: float) -> NotCertifiable:
-    n, lost = len(values), int(np.isneginf(values).sum())
+def _shortfall(values: NDArray[np.float64], recall: float, confidence: float, joint: int) -> Shortfall:
+    n, lost, delta = len(values), int(np.isneginf(values).sum()), (1.0 - confidence) / joint
     best = float(betaincinv(n - lost, lost + 1, delta)) if n > lost else 0.0
     needed = images_needed(recall, delta, lost / n if n else 0.0)
-    would = "more like them would not help" if needed is None else f"expected at least {needed}"
-    return NotCertifiable(
-        f"recall {recall:g} is not certifiable with confidence {confidence:g} from {n} held-out images: {would}; "
-        f"they certify a recall of up to {math.floor(best * 1000) / 1000:g}",
-        best_recall=best, needed=needed,
-    )  # fmt: skip
+    would = "more like them would not help" if needed is None else f"expected at least {needed:,}"
+    jointly = "" if joint == 1 else f", jointly over {joint} targets,"
+    detail = (
+        f"recall {recall:g} is not certifiable with confidence {confidence:g}{jointly} from {n:,} held-out images: "
+        f"{would}; they certify a recall of up to {math.floor(best * 1000) / 1000:g}"
+    )
+    return Shortfall("", detail, best, needed)
 
 
 def largest_rank(n: int, recall: float, delta: float) -> int:
@@ -153,12 +164,18 @@ def certify_targets(
     `adjusted` `(n, K)` are the probabilities of the holdout's images at the deployment `priors`. Thresholds come from
     the tune split, one image a group drawn by the seed; expected precision from the test split. With covers="label",
     an image that an earlier class flags is lost to a later one: earlier thresholds come from other classes' images,
-    so the law holds. Raises NotCertifiable, naming the class, for the first target that cannot be.
+    so the law holds. Raises NotCertifiable with every target that cannot be; with covers="label" the first, on which
+    the later ones rest.
     """
-    test = holdout.split == "test"
-    n_test = np.bincount(holdout.labels[test], minlength=len(priors)).astype(np.float64)
+    test = holdout.part("test")
+
+    def counted(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.bincount(test.labels, weights=shares, minlength=len(priors)).astype(np.float64)
+
+    strata = Strata(priors, counted(test.shares))
     flags = np.zeros((len(holdout.labels), 0), dtype=np.bool_)
     certificates: list[Certificate] = []
+    shortfalls: list[Shortfall] = []
     for target in targets:
         rows = holdout.one_a_group("tune", target.k, seed)
         lost = flags[rows] if covers == "label" else flags[rows, :0]
@@ -166,13 +183,24 @@ def certify_targets(
         try:
             found = certify(values, recall=target.recall, confidence=confidence, joint=len(targets))
         except NotCertifiable as error:
-            if not lost.any():
-                raise error.of(target.name) from None
-            thief = targets[int(lost.sum(axis=0).argmax())].name
-            raise error.of(target.name, f"; {thief} takes {int(lost.any(axis=1).sum())} of them") from None
+            shortfalls.append(_named(error.faults[0], target, targets, lost))
+            if covers == "label":
+                break
+            continue
         flagged = adjusted[:, target.k] >= found.threshold
-        hits = np.bincount(holdout.labels[test & flagged], minlength=len(priors)).astype(np.float64)
-        expected = precision(priors, hits, n_test, target.k)
+        hits = counted(test.shares * flagged[holdout.split == "test"])
+        expected = precision(strata, hits[:, None], np.array([target.k])).at(0)
         certificates.append(replace(found, class_name=target.name, covers=covers, expected_precision=expected))
         flags = np.column_stack([flags, flagged])
+    if shortfalls:
+        raise NotCertifiable(*shortfalls)
     return certificates
+
+
+def _named(shortfall: Shortfall, target: Target, targets: Sequence[Target], lost: Flags) -> Shortfall:
+    """The same, said of a target of a policy document, with the class that takes most of its images."""
+    detail = shortfall.detail.replace(" is not", f" of {target.name} is not", 1)
+    if lost.any():
+        thief = targets[int(lost.sum(axis=0).argmax())].name
+        detail += f"; {thief}, which comes first, takes {int(lost.any(axis=1).sum())} of them"
+    return replace(shortfall, pointer=pointer("rule", "targets", target.name), detail=detail)

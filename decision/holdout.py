@@ -1,6 +1,7 @@
 """Held-out images as the network saw them: what certificates, previews and drift references rest on."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -28,6 +29,15 @@ class Holdout:
             view = getattr(self, name).view()  # the caller's own array stays as it was
             view.setflags(write=False)
             object.__setattr__(self, name, view)
+
+    @cached_property
+    def shares(self) -> NDArray[np.float64]:
+        """What each image counts `(n,)`: a group's images of one class, in one split, count as one together."""
+        _, group = np.unique(self.groups, return_inverse=True)
+        kind = (group * (self.labels.max(initial=0) + 1) + self.labels) * 2 + (self.split == "test")
+        _, member, size = np.unique(kind, return_inverse=True, return_counts=True)
+        shares: NDArray[np.float64] = 1.0 / size[member]
+        return shares
 
     def part(self, split: Split) -> "Holdout":
         """The images of one split."""

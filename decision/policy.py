@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
-from decision.arrays import Flags, Labels, Logits, Priors, Probabilities, frozen, softmax
+from decision.arrays import Flags, Labels, Logits, Priors, Probabilities, frozen, softmax, softmax_unchecked
 from decision.calibration import Calibration
 from decision.certificates import Certificate, Covers, Target, certify_targets
 from decision.errors import Fault, PolicyError, pointer
@@ -17,8 +17,6 @@ from decision.priors import log_ratio, priors_from_mapping
 from decision.rules import Cost, Divide, Flag, FlagInOrder, Rule
 
 ABSTAIN = -1
-# They compile and decide, and are refused at the door until preview, command line and /config speak them too.
-NOT_YET_OFFERED = ("recall", "cost")
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
@@ -82,11 +80,6 @@ def parse_policy(document: object) -> PolicyDocument:
     """A policy document from decoded JSON; PolicyError points at every invalid field."""
     if isinstance(document, PolicyDocument):
         return document
-    rule = document.get("rule") if isinstance(document, dict) else None
-    kind = rule.get("kind") if isinstance(rule, dict) else None
-    if kind in NOT_YET_OFFERED:
-        expected = "expected 'argmax', 'priors' or 'thresholds'"
-        raise PolicyError(Fault("/rule/kind", f"the rule {kind!r} is not in this version; {expected}"))
     try:
         return PolicyDocument.model_validate(document)
     except ValidationError as invalid:
@@ -163,7 +156,7 @@ class Policy:
 
     def decide_calibrated(self, logits: Logits) -> Decisions:
         """`decide`, for one who has already taken `calibration.logits`."""
-        probabilities = softmax(logits + self.shift)
+        probabilities = softmax_unchecked(logits + self.shift)
         flags = self.rule.flags(probabilities)
         labels = self.rule.labels(logits, probabilities, flags)
         if self.document.abstain_below > 0:

@@ -1,6 +1,7 @@
 """Rules: from adjusted probabilities to flags and one label. A rule is a value; ties go to the first class."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +16,10 @@ class Rule(Protocol):
     @property
     def thresholds(self) -> NDArray[np.float64]:
         """t `(K,)` on adjusted probabilities, NaN where a class has none."""
+
+    @property
+    def can_flag(self) -> Flags:
+        """Which classes may be flagged `(K,)`."""
 
     def flags(self, probabilities: Probabilities) -> Flags:
         """Flags `(n, K)` from adjusted probabilities `(n, K)`."""
@@ -39,6 +44,10 @@ class Divide:
         object.__setattr__(self, "thresholds", frozen(self.thresholds))
         object.__setattr__(self, "bias", frozen(self.bias))
 
+    @property
+    def can_flag(self) -> Flags:
+        return np.zeros(len(self.thresholds), dtype=np.bool_)
+
     def flags(self, probabilities: Probabilities) -> Flags:
         return np.zeros(probabilities.shape, dtype=np.bool_)
 
@@ -57,18 +66,22 @@ class Flag:
     """
 
     thresholds: NDArray[np.float64]
+    ratios: "Ratios" = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "thresholds", frozen(self.thresholds))
+        object.__setattr__(self, "ratios", Ratios.of(self.thresholds))
+
+    @property
+    def can_flag(self) -> Flags:
+        return ~np.isnan(self.thresholds)
 
     def flags(self, probabilities: Probabilities) -> Flags:
         return probabilities >= self.thresholds  # False where the threshold is NaN
 
     def labels(self, logits: Logits, probabilities: Probabilities, flags: Flags) -> Labels:
         del logits
-        ratio = probabilities / np.where(np.isnan(self.thresholds), 1.0, self.thresholds)
-        flagged = _first_largest(np.where(flags, ratio, -1.0))
-        return np.where(flags.any(axis=1), flagged, unflagged_labels(probabilities, self.thresholds))
+        return _first_largest(self.ratios.scores(probabilities, flags))
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,19 +93,52 @@ class FlagInOrder:
 
     thresholds: NDArray[np.float64]
     order: tuple[int, ...]
+    ratios: "Ratios" = field(init=False)
+    precedence: NDArray[np.float64] = field(init=False)
 
     def __post_init__(self) -> None:
+        precedence = np.zeros(len(self.thresholds))
+        precedence[list(self.order)] = np.arange(len(self.order), 0, -1)
         object.__setattr__(self, "thresholds", frozen(self.thresholds))
+        object.__setattr__(self, "ratios", Ratios.of(self.thresholds))
+        object.__setattr__(self, "precedence", frozen(precedence))
+
+    @property
+    def can_flag(self) -> Flags:
+        return ~np.isnan(self.thresholds)
 
     def flags(self, probabilities: Probabilities) -> Flags:
         return probabilities >= self.thresholds
 
     def labels(self, logits: Logits, probabilities: Probabilities, flags: Flags) -> Labels:
         del logits
-        labels = unflagged_labels(probabilities, self.thresholds)
-        for k in reversed(self.order):
-            labels = np.where(flags[:, k], k, labels)
-        return labels
+        return _first_largest(np.where(flags, self.precedence, self.ratios.scores(probabilities, flags)))
+
+
+@dataclass(frozen=True, eq=False)
+class Ratios:
+    """p'_k / t_k, by which classes compete: at least 1 where a class is flagged, below 1 where it is not.
+
+    A class without a threshold is free: it competes by p'_k / 2, and so never with a flagged one. Where there
+    are free classes, one that has a threshold and is not flagged is out.
+    """
+
+    divisors: NDArray[np.float64]
+    free: Flags
+
+    @classmethod
+    def of(cls, thresholds: NDArray[np.float64]) -> "Ratios":
+        free = np.isnan(thresholds)
+        return cls(frozen(np.where(free, 2.0, np.where(thresholds > 0, thresholds, 1.0))), free)  # 0 always flags
+
+    @cached_property
+    def none_is_free(self) -> bool:
+        return not self.free.any()
+
+    def scores(self, probabilities: Probabilities, flags: Flags) -> NDArray[np.float64]:
+        """`(n, K)`: the label is the first of the largest."""
+        ratios: NDArray[np.float64] = probabilities / self.divisors
+        return ratios if self.none_is_free else np.where(flags | self.free, ratios, -1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +157,10 @@ class Cost:
     def thresholds(self) -> NDArray[np.float64]:
         return np.full(len(self.costs), np.nan)
 
+    @property
+    def can_flag(self) -> Flags:
+        return np.zeros(len(self.costs), dtype=np.bool_)
+
     def flags(self, probabilities: Probabilities) -> Flags:
         return np.zeros(probabilities.shape, dtype=np.bool_)
 
@@ -118,14 +168,6 @@ class Cost:
         del logits, flags
         # Row by row and not as one matrix product, whose sums may depend on the size of the batch.
         return _first_largest(-np.einsum("nj,jl->nl", probabilities, self.costs))
-
-
-def unflagged_labels(probabilities: Probabilities, thresholds: NDArray[np.float64]) -> Labels:
-    """Labels where nothing is flagged: argmax p' over the classes without a threshold; if all have one, p'_k / t_k."""
-    free = np.isnan(thresholds)
-    if free.any():
-        return _first_largest(np.where(free, probabilities, -1.0))
-    return _first_largest(probabilities / np.where(thresholds > 0, thresholds, 1.0))  # 0 flags, and never comes here
 
 
 def _first_largest(values: NDArray[np.float64]) -> Labels:

@@ -3,7 +3,6 @@
 from typing import Any
 
 from decision import PolicyDocument
-from decision.policy import NOT_YET_OFFERED
 from service.body import IMAGE_FIELD
 
 
@@ -22,8 +21,6 @@ def _policy_schema() -> dict[str, Any]:
         return {key: inlined(item) for key, item in value.items() if key != "discriminator"}
 
     whole: dict[str, Any] = inlined(schema)
-    rules = whole["properties"]["rule"]
-    rules["oneOf"] = [rule for rule in rules["oneOf"] if rule["properties"]["kind"]["const"] not in NOT_YET_OFFERED]
     return whole
 
 

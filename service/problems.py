@@ -7,6 +7,7 @@ document ─▶ policy ─▶ revision               400 401 403 412 422 428 503
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
@@ -14,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from decision import BrokenImage, ImageError, PolicyError, TooManyPixels, UnsupportedImage
+from decision import BrokenImage, ImageError, NotCertifiable, PolicyError, TooManyPixels, UnsupportedImage
 from service.store import StaleError, StoreError
 
 log = logging.getLogger("equipoise")
@@ -58,9 +59,10 @@ def problem_of(error: Exception) -> Problem:
             return Problem(422, "broken-image", str(error))
         case TooManyPixels():
             return Problem(422, "too-many-pixels", str(error))
+        case NotCertifiable():
+            return Problem(422, "not-certifiable", str(error), errors=[asdict(fault) for fault in error.faults])
         case PolicyError():
-            faults = [{"pointer": fault.pointer, "detail": fault.detail} for fault in error.faults]
-            return Problem(422, "impossible-policy", str(error), errors=faults)
+            return Problem(422, "impossible-policy", str(error), errors=[asdict(fault) for fault in error.faults])
         case StaleError():
             return Problem(412, "stale-revision", f"If-Match names another revision; {error}", revision=error.last)
         case StoreError():

@@ -2,17 +2,18 @@
 
 import os
 import time
-from typing import Any
+from dataclasses import asdict
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from decision import Decisions, Policy, PolicyDocument, softmax
+from decision import Certificate, Decisions, Policy, PolicyDocument, softmax
 from decision.arrays import Logits
+from decision.certificates import Covers
 from service.policies import Enforced
 
 
 class Explanation(BaseModel):
-    """What an answer came from, per class."""
+    """What an answer came from, per class. A threshold of 0 flags every image, and has no ratio."""
 
     calibrated: dict[str, float]
     adjusted: dict[str, float]
@@ -35,13 +36,36 @@ class Answer(BaseModel):
     explanation: Explanation | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
+class IntervalDocument(BaseModel):
+    """A value with its 95% interval; null where nothing was there to measure it on."""
+
+    value: float | None
+    low: float
+    high: float
+
+
+class CertificateDocument(BaseModel):
+    """The proof that goes with a threshold tuned for recall, and the same in words."""
+
+    class_name: str
+    recall: float
+    confidence: float
+    joint: int
+    covers: Covers
+    n: int
+    rank: int
+    threshold: float
+    expected_precision: IntervalDocument
+    statement: str
+
+
 class PolicyInForceDocument(BaseModel):
     """What GET /config answers."""
 
     revision: int
     policy: PolicyDocument
     thresholds: dict[str, float]
-    certificates: list[dict[str, Any]]
+    certificates: list[CertificateDocument]
     actor: str
     reason: str
     time: str | None
@@ -60,9 +84,15 @@ def described(
     """The public form of a policy; of a dry run, with the revision that is in force and no time."""
     return PolicyInForceDocument(
         dry_run=dry_run,
-        revision=revision, policy=policy.document, thresholds=policy.thresholds, certificates=[],
+        revision=revision, policy=policy.document, thresholds=policy.thresholds,
+        certificates=[certified(certificate) for certificate in policy.certificates],
         actor=actor, reason=reason, time=time,
     )  # fmt: skip
+
+
+def certified(certificate: Certificate) -> CertificateDocument:
+    """The public form of a certificate."""
+    return CertificateDocument.model_validate(asdict(certificate) | {"statement": str(certificate)})
 
 
 def explanation(policy: Policy, logits: Logits, decisions: Decisions) -> Explanation:
@@ -72,7 +102,7 @@ def explanation(policy: Policy, logits: Logits, decisions: Decisions) -> Explana
         calibrated=policy.by_class(softmax(logits)[0]),
         adjusted=adjusted,
         thresholds=policy.thresholds,
-        ratios={name: adjusted[name] / threshold for name, threshold in policy.thresholds.items()},
+        ratios={name: adjusted[name] / threshold for name, threshold in policy.thresholds.items() if threshold > 0},
     )
 
 

@@ -197,8 +197,10 @@ def test_abstention_never_breaks_a_flag() -> None:
         ({"rule": 3}, ["/rule"]),
         ({"rule": {}}, ["/rule/kind"]),
         ({"rule": {"kind": "magic"}}, ["/rule/kind"]),
-        ({"rule": {"kind": "recall", "targets": {"a": 0.9}}}, ["/rule/kind"]),
-        ({"rule": {"kind": "cost", "costs": {}}}, ["/rule/kind"]),
+        ({"rule": {"kind": "recall"}}, ["/rule/targets"]),
+        ({"rule": {"kind": "recall", "targets": {"a": 1.0}, "covers": "all"}}, ["/rule/targets/a", "/rule/covers"]),
+        ({"rule": {"kind": "recall", "targets": {"a": 0.9}, "confidence": 0}}, ["/rule/confidence"]),
+        ({"rule": {"kind": "cost", "costs": {"a": {"b": float("inf")}}}}, ["/rule/costs/a/b"]),
         ({"rule": {"kind": "priors", "thresholds": {}}}, ["/rule/thresholds"]),
         ({"rule": {"kind": "thresholds"}}, ["/rule/thresholds"]),
         ({"rule": thresholds()}, ["/rule/thresholds"]),
@@ -214,11 +216,6 @@ def test_a_document_that_is_no_policy_is_pointed_at(document: object, pointers: 
     with pytest.raises(PolicyError) as refused:
         parse_policy(document)
     assert [fault.pointer for fault in refused.value.faults] == pointers
-
-
-def test_recall_and_cost_say_that_they_are_not_in_this_version() -> None:
-    with pytest.raises(PolicyError, match="'recall' is not in this version"):
-        parse_policy({"rule": {"kind": "recall"}})
 
 
 @pytest.mark.parametrize(
@@ -346,7 +343,11 @@ def test_a_certified_flag_is_never_abstained_from() -> None:
         ({"kind": "recall", "targets": {"z": 0.9}}, "/rule/targets/z", "unknown class"),
         ({"kind": "recall", "targets": {"a": 0.9}, "priority": ["b"]}, "/rule/priority", "expected each of ['a'] once"),
         ({"kind": "recall", "targets": {"a": 0.9, "b": 0.9}, "priority": ["a"]}, "/rule/priority", "got ['a']"),
-        ({"kind": "recall", "targets": {"a": 0.999}}, "/rule/targets/a", "expected at least 2995"),
+        (
+            {"kind": "recall", "targets": {"a": 0.999}},
+            "/rule/targets/a",
+            "0.999 of a is not certifiable with confidence 0.95 from 200",
+        ),
         ({"kind": "cost", "costs": {"z": {}}}, "/rule/costs/z", "unknown class"),
         ({"kind": "cost", "costs": {"a": {"z": 1.0}}}, "/rule/costs/a/z", "unknown class"),
         ({"kind": "cost", "costs": {"a": {"a": 1.0}}}, "/rule/costs/a/a", "a right label costs 0"),

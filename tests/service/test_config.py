@@ -1,5 +1,6 @@
 """The policy while it runs: in force on every worker before PUT returns, kept through kills and restarts."""
 
+import dataclasses
 import random
 import signal
 import sqlite3
@@ -12,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import psutil
 import pytest
 
-from decision import save_bundle
+from decision import load_bundle, save_bundle
 from tests.conftest import channel_means, holdout, manifest, noise, png
 from tests.service.conftest import Server, put, scrape, total
 
@@ -42,6 +44,31 @@ def test_a_change_is_a_new_revision_with_its_reason(client: httpx.Client) -> Non
     assert after.json()["certificates"] == []
     assert (after.json()["actor"], after.json()["reason"]) == ("admin", "balanced site")
     assert after.json()["time"].startswith("20")
+
+
+def test_a_recall_policy_answers_with_its_certificates(client: httpx.Client, tiny_model: Path) -> None:
+    document = {"deployment_priors": "uniform", "rule": {"kind": "recall", "targets": {"red": 0.6}}}
+    answer = put(client, document).json()
+    policy = load_bundle(tiny_model).policy(document)
+    (expected,) = policy.certificates
+    (came,) = answer["certificates"]
+    assert came == dataclasses.asdict(expected) | {"statement": str(expected)}
+    assert came["statement"].startswith("recall of red ≥ 0.6 with confidence 0.95, from 7 held-out images, threshold 0.")
+    assert answer["thresholds"] == policy.thresholds == {"red": came["threshold"]}
+    assert client.get("/config").json() == answer
+
+    flagged = client.post("/predict?explain=true", content=png(np.full((4, 6, 3), (255, 0, 0), np.uint8))).json()
+    assert (flagged["label"], flagged["flags"]) == ("red", ["red"])
+    assert flagged["explanation"]["ratios"]["red"] == flagged["probabilities"]["red"] / came["threshold"]
+
+
+def test_costs_move_the_label(client: httpx.Client) -> None:
+    grey = png(np.full((4, 6, 3), 128, np.uint8))
+    for dear in ("red", "green", "blue"):
+        costs = {dear: dict.fromkeys({"red", "green", "blue"} - {dear}, 1000.0)}
+        answer = put(client, {"deployment_priors": "uniform", "rule": {"kind": "cost", "costs": costs}})
+        assert (answer.json()["thresholds"], answer.json()["certificates"]) == ({}, [])
+        assert client.post("/predict", content=grey).json()["label"] == dear
 
 
 def test_a_dry_run_validates_and_stores_nothing(client: httpx.Client) -> None:

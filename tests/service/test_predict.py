@@ -95,7 +95,8 @@ def test_docs_json_lists_every_route_and_names_no_other_host(client: httpx.Clien
     rules = document["paths"]["/config"]["put"]["requestBody"]["content"]["application/json"]["schema"]["properties"][
         "rule"
     ]
-    assert [rule["properties"]["kind"]["const"] for rule in rules["oneOf"]] == ["argmax", "priors", "thresholds"]
+    kinds = [rule["properties"]["kind"]["const"] for rule in rules["oneOf"]]
+    assert kinds == ["argmax", "priors", "thresholds", "recall", "cost"]
     for reference in re.findall(r'"\$ref": "#/([^"]+)"', json.dumps(document)):
         here = document
         for key in reference.split("/"):

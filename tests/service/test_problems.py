@@ -185,8 +185,12 @@ def put(server: Server, client: httpx.Client, document: object, **headers: str) 
         ({"deployment_priors": {"red": 0.5, "green": 0.5}}, 422, "no prior for class 'blue'", "/deployment_priors"),
         ({"abstain_below": 2}, 422, "less than or equal to 1", "/abstain_below"),
         ({"treshold": 2}, 422, "expected no such field", "/treshold"),
-        ({"rule": {"kind": "recall", "targets": {"red": 0.9}}}, 422, "not in this version", "/rule/kind"),
-        ({"rule": {"kind": "cost", "costs": {}}}, 422, "not in this version", "/rule/kind"),
+        ({"rule": {"kind": "recall", "targets": {"pink": 0.9}}}, 422, "unknown class", "/rule/targets/pink"),
+        ({"rule": {"kind": "recall", "targets": {"red": 1}}}, 422, "less than 1", "/rule/targets/red"),
+        ({"rule": {"kind": "recall", "targets": {}}}, 422, "at least 1 item", "/rule/targets"),
+        ({"rule": {"kind": "recall", "targets": {"red": 0.9}}}, 422, "expected at least 29", "/rule/targets/red"),
+        ({"rule": {"kind": "cost", "costs": {"red": {"blue": -1}}}}, 422, "greater than or", "/rule/costs/red/blue"),
+        ({"rule": {"kind": "cost", "costs": {"red": {"red": 1}}}}, 422, "costs 0, got 1", "/rule/costs/red/red"),
     ],
 )
 def test_documents_that_are_no_policy(
@@ -195,6 +199,16 @@ def test_documents_that_are_no_policy(
     before = client.get("/config").json()
     check(put(server, client, document), status, says, pointer)
     assert client.get("/config").json() == before
+
+
+def test_not_certifiable_says_what_would_be_for_every_target(server: Server, client: httpx.Client) -> None:
+    targets = {"red": 0.9, "green": 0.5, "blue": 0.99}
+    problem = check(put(server, client, {"rule": {"kind": "recall", "targets": targets}}), 422, "not certifiable")
+    assert problem["type"] == "urn:equipoise:problem:not-certifiable"
+    needed = {fault["pointer"]: fault["needed"] for fault in problem["errors"]}
+    assert needed == {"/rule/targets/red": 39, "/rule/targets/blue": 408}, "smallest n with recall^n ≤ 0.05 / 3"
+    best = [fault["best_recall"] for fault in problem["errors"]]
+    assert sorted(best) == pytest.approx([(0.05 / 3) ** (1 / 6), (0.05 / 3) ** (1 / 7)])
 
 
 def test_preconditions(server: Server, client: httpx.Client) -> None:

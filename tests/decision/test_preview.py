@@ -1,0 +1,226 @@
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import confusion_matrix, precision_score, recall_score
+
+from decision import Bundle, Calibration, Holdout, Policy, PolicyDocument
+from decision.intervals import Intervals, clopper_pearson
+from decision.policy import compile_policy
+from decision.preview import Figures, preview
+
+K = 4
+CLASSES = tuple("abcd")
+CALIBRATION = Calibration(1.5, np.array([0.3, -0.1, 0.0, -0.2]))
+PRIORS = np.array([0.4, 0.3, 0.2, 0.1])
+RULES: list[dict[str, Any]] = [
+    {"kind": "argmax"},
+    {"kind": "priors"},
+    {"kind": "thresholds", "thresholds": {"c": 0.2, "d": 0.1}},
+    {"kind": "recall", "targets": {"d": 0.8, "c": 0.7}},
+    {"kind": "cost", "costs": {"d": {"a": 9.0, "b": 4.0}}},
+]
+
+
+def held_out(seed: int = 0, sizes: tuple[int, ...] = (200, 150, 100, 60), groups: bool = False) -> Holdout:
+    rng = np.random.default_rng(seed)
+    labels = np.tile(np.repeat(np.arange(K), sizes), 2)
+    z = rng.normal(0, 1.5, (len(labels), K)) + 2 * np.eye(K)[labels]
+    names = np.arange(len(labels)) // 3 if groups else np.arange(len(labels))
+    return Holdout(z, labels, np.repeat(["tune", "test"], sum(sizes)), names)
+
+
+def bundle_of(holdout: Holdout) -> Bundle:
+    """As much of a bundle as a preview looks at."""
+    return SimpleNamespace(classes=CLASSES, holdout=holdout)  # type: ignore[return-value]
+
+
+def policy_of(rule: dict[str, Any], holdout: Holdout, **document: Any) -> Policy:
+    parsed = PolicyDocument.model_validate({"rule": rule} | document)
+    return compile_policy(parsed, CLASSES, CALIBRATION, PRIORS, holdout)
+
+
+def every_interval(figures: Figures) -> list[Intervals]:
+    return [value if isinstance(value, Intervals) else Intervals(*map(np.asarray, vars(value).values()))
+            for value in vars(figures).values()]  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["kind"])
+@pytest.mark.parametrize("deployment", ["calibration", "uniform"])
+def test_values_agree_with_scikit_learn_on_weighted_images(rule: dict[str, Any], deployment: str) -> None:
+    holdout = held_out()
+    policy = policy_of(rule, holdout, deployment_priors=deployment, abstain_below=0.4)
+    figures = preview(bundle_of(holdout), policy).policy
+    test = holdout.part("test")
+    decisions = policy.decide(test.logits)
+    weights = (policy.deployment_priors / np.bincount(test.labels))[test.labels]
+    labels = {"y_true": test.labels, "y_pred": decisions.labels, "labels": range(K), "average": None}
+    np.testing.assert_allclose(figures.recall.value, recall_score(**labels, sample_weight=weights))
+    np.testing.assert_allclose(figures.precision.value, precision_score(**labels, sample_weight=weights))
+    np.testing.assert_allclose(
+        figures.label_share.value, [np.average(decisions.labels == k, weights=weights) for k in range(K)]
+    )
+    assert figures.abstention.value == pytest.approx(np.average(decisions.labels == -1, weights=weights))
+    as_last = np.where(decisions.labels < 0, K, decisions.labels)
+    expected = confusion_matrix(test.labels, as_last, labels=range(K + 1), normalize="true")[:K]
+    np.testing.assert_allclose(figures.confusion.value, expected)
+    for k in range(K):
+        flagged = decisions.flags[:, k]
+        if not policy.rule.can_flag[k]:
+            assert np.isnan([figures.flag_recall.value[k], figures.flagged_share.value[k]]).all()
+            continue
+        assert figures.flag_recall.value[k] == pytest.approx(flagged[test.labels == k].mean())
+        assert figures.flagged_share.value[k] == pytest.approx(np.average(flagged, weights=weights))
+        right = np.average((test.labels == k)[flagged], weights=weights[flagged])
+        assert figures.flag_precision.value[k] == pytest.approx(right)
+
+
+def test_cost_is_the_policys_own_and_an_abstention_costs_nothing() -> None:
+    holdout = held_out()
+    test = holdout.part("test")
+    policy = policy_of(RULES[-1], holdout, abstain_below=0.5)
+    costs = 1 - np.eye(K)
+    costs[3, 0], costs[3, 1] = 9.0, 4.0
+    labels = policy.decide(test.logits).labels
+    each = np.where(labels < 0, 0.0, costs[test.labels, labels])
+    expected = sum(PRIORS[k] * each[test.labels == k].mean() for k in range(K))
+    assert preview(bundle_of(holdout), policy).policy.cost.value == pytest.approx(expected)
+    plain = policy_of({"kind": "argmax"}, holdout)
+    against = preview(bundle_of(holdout), plain, against=policy)
+    assert against.against is not None
+    assert against.against.cost.value == pytest.approx(expected), "one price list for both"
+    alone = preview(bundle_of(holdout), plain).policy
+    assert alone.cost.value == pytest.approx(1 - PRIORS @ alone.recall.value), "without a price list, the error rate"
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["kind"])
+@pytest.mark.parametrize("other", RULES, ids=lambda rule: rule["kind"])
+def test_differences_are_of_the_same_images(rule: dict[str, Any], other: dict[str, Any]) -> None:
+    holdout = held_out()
+    bundle = bundle_of(holdout)
+    policy, against = policy_of(rule, holdout, abstain_below=0.5), policy_of(other, holdout)
+    found = preview(bundle, policy, against=against)
+    assert found.against is not None
+    assert found.difference is not None
+    for one, two, apart in zip(*map(every_interval, (found.policy, found.against, found.difference)), strict=True):
+        np.testing.assert_allclose(apart.value, one.value - two.value, atol=1e-12)
+        known = ~np.isnan(apart.value)
+        assert (apart.low[known] <= apart.value[known]).all()
+        assert (apart.value[known] <= apart.high[known]).all()
+
+
+def test_a_policy_held_against_itself_differs_by_0() -> None:
+    holdout = held_out()
+    policy = policy_of(RULES[2], holdout)
+    difference = preview(bundle_of(holdout), policy, against=policy).difference
+    assert difference is not None
+    for apart in every_interval(difference):
+        known = ~np.isnan(apart.value)
+        assert (apart.value[known] == 0.0).all()
+        assert ((apart.low[known] < 0.0) & (apart.high[known] > 0.0)).all()
+
+
+def test_against_is_seen_at_the_deployment_priors_of_the_new_policy() -> None:
+    holdout = held_out()
+    here, there = policy_of(RULES[1], holdout), policy_of(RULES[1], holdout, deployment_priors="uniform")
+    found = preview(bundle_of(holdout), there, against=here)
+    assert found.against is not None
+    np.testing.assert_array_equal(found.priors, np.full(K, 1 / K))
+    np.testing.assert_allclose(found.against.label_share.value, found.policy.label_share.value)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.sampled_from(RULES[:3] + RULES[4:]), st.integers(0, 99), st.integers(2, 5))
+def test_copies_of_a_class_change_no_value_and_narrow_the_limits(rule: dict[str, Any], seed: int, times: int) -> None:
+    holdout = held_out(seed)
+    rows = np.concatenate([np.arange(len(holdout.labels))] + [np.flatnonzero(holdout.labels == 3)] * (times - 1))
+    more = Holdout(holdout.logits[rows], holdout.labels[rows], holdout.split[rows], np.arange(len(rows)))
+    policy = policy_of(rule, holdout)
+    one, other = (preview(bundle_of(h), policy).policy for h in (holdout, more))
+    for a, b in zip(every_interval(one), every_interval(other), strict=True):
+        np.testing.assert_allclose(a.value, b.value, atol=1e-12)
+    assert (other.confusion.high - other.confusion.low)[3].sum() < (one.confusion.high - one.confusion.low)[3].sum()
+
+
+def test_related_images_count_as_one() -> None:
+    """Three copies of each image in one group say what the one says, limits and all."""
+    holdout = held_out()
+    rows = np.repeat(np.arange(len(holdout.labels)), 3)
+    tripled = Holdout(holdout.logits[rows], holdout.labels[rows], holdout.split[rows], rows)
+    policies = [policy_of(rule, holdout) for rule in (RULES[2], RULES[4])]
+    found, expected = (preview(bundle_of(h), policies[0], against=policies[1]) for h in (tripled, holdout))
+    np.testing.assert_allclose(found.n, expected.n)
+    for name in ("policy", "against", "difference"):
+        for a, b in zip(every_interval(getattr(found, name)), every_interval(getattr(expected, name)), strict=True):
+            for x, y in zip(vars(a).values(), vars(b).values(), strict=True):
+                np.testing.assert_allclose(x, y, atol=1e-9)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["kind"])
+def test_every_value_is_within_its_limits_and_shares_sum_to_1(rule: dict[str, Any]) -> None:
+    holdout = held_out(3, groups=True)
+    figures = preview(bundle_of(holdout), policy_of(rule, holdout, abstain_below=0.6)).policy
+    for found in every_interval(figures):
+        known = ~np.isnan(found.value)
+        assert (found.low[known] <= found.value[known]).all()
+        assert (found.value[known] <= found.high[known]).all()
+        assert (found.low >= 0.0).all()
+    assert figures.label_share.value.sum() + figures.abstention.value == pytest.approx(1.0)
+    np.testing.assert_allclose(figures.confusion.value.sum(axis=1), 1.0)
+    assert figures.label_share.high.max() <= 1.0
+
+
+def test_recalls_have_clopper_and_pearsons_limits() -> None:
+    holdout = held_out()
+    figures = preview(bundle_of(holdout), policy_of(RULES[0], holdout)).policy
+    sizes = np.array([200, 150, 100, 60])
+    low, high = clopper_pearson(np.round(figures.recall.value * sizes), sizes)
+    np.testing.assert_allclose((figures.recall.low, figures.recall.high), (low, high))
+
+
+def test_the_order_of_the_classes_does_not_matter() -> None:
+    holdout, order = held_out(), np.array([2, 0, 3, 1])
+    back = np.argsort(order)
+    moved = Holdout(holdout.logits[:, order], back[holdout.labels], holdout.split, holdout.groups)
+    document = PolicyDocument.model_validate({"rule": RULES[2]})
+    names = tuple(CLASSES[k] for k in order)
+    calibration = Calibration(1.5, CALIBRATION.bias[order])
+    policy = compile_policy(document, names, calibration, PRIORS[order])
+    bundle: Any = SimpleNamespace(classes=names, holdout=moved)
+    found, expected = preview(bundle, policy).policy, preview(bundle_of(holdout), policy_of(RULES[2], holdout)).policy
+    for name in ("recall", "precision", "label_share", "flag_recall", "flag_precision", "flagged_share"):
+        for a, b in zip(vars(getattr(found, name)).values(), vars(getattr(expected, name)).values(), strict=True):
+            np.testing.assert_allclose(a, b[order], atol=1e-12)
+
+
+def test_a_class_that_the_test_split_lacks_is_not_known() -> None:
+    whole = held_out()
+    rows = ~((whole.labels == 3) & (whole.split == "test"))
+    holdout = Holdout(whole.logits[rows], whole.labels[rows], whole.split[rows], whole.groups[rows])
+    policies = [policy_of(rule, whole) for rule in (RULES[2], RULES[0])]
+    found = preview(bundle_of(holdout), policies[0], against=policies[1])
+    assert found.n.tolist() == [200, 150, 100, 0]
+    assert found.difference is not None
+    for figures, low in ((found.policy, 0.0), (found.difference, -1.0)):
+        nothing = figures.recall.at(3)
+        assert (np.isnan(nothing.value), nothing.low, nothing.high) == (True, low, 1.0)
+    assert found.policy.label_share.high[0] > preview(bundle_of(whole), policies[0]).policy.label_share.high[0] + 0.05
+
+
+def test_a_policy_of_other_classes_is_refused(bundle: Bundle) -> None:
+    policy = policy_of(RULES[0], held_out())
+    with pytest.raises(ValueError, match=r"expected a policy for the classes \['red', 'green', 'blue'\], got \['a'"):
+        preview(bundle, policy)
+    with pytest.raises(ValueError, match="expected a policy for the classes"):
+        preview(bundle, bundle.policy(), against=policy)
+
+
+def test_a_preview_of_a_bundle_as_loaded(bundle: Bundle) -> None:
+    found = preview(bundle, bundle.policy({"rule": {"kind": "argmax"}}), against=bundle.policy())
+    assert found.classes == ("red", "green", "blue")
+    assert found.n.sum() == 20
+    assert replace(found, against=None).policy is found.policy
