@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Literal, cast
 
 import numpy as np
@@ -160,9 +161,16 @@ class Policy:
         flags = self.rule.flags(probabilities)
         labels = self.rule.labels(logits, probabilities, flags)
         if self.document.abstain_below > 0:
-            unsure = (probabilities.max(axis=1) < self.document.abstain_below) & ~flags.any(axis=1)
-            labels = np.where(unsure, ABSTAIN, labels)
+            unsure = probabilities.max(axis=1) < self.document.abstain_below
+            if self.can_flag:
+                unsure &= ~flags.any(axis=1)
+            labels[unsure] = ABSTAIN
         return Decisions(labels, flags, probabilities)
+
+    @cached_property
+    def can_flag(self) -> bool:
+        """Whether any class may be flagged."""
+        return bool(self.rule.can_flag.any())
 
     @property
     def thresholds(self) -> dict[str, float]:

@@ -98,7 +98,7 @@ class FlagInOrder:
 
     def __post_init__(self) -> None:
         precedence = np.zeros(len(self.thresholds))
-        precedence[list(self.order)] = np.arange(len(self.order), 0, -1)
+        precedence[list(self.order)] = 1.0 + np.arange(len(self.order), 0, -1)  # above any probability or ratio below 1
         object.__setattr__(self, "thresholds", frozen(self.thresholds))
         object.__setattr__(self, "ratios", Ratios.of(self.thresholds))
         object.__setattr__(self, "precedence", frozen(precedence))
@@ -112,7 +112,7 @@ class FlagInOrder:
 
     def labels(self, logits: Logits, probabilities: Probabilities, flags: Flags) -> Labels:
         del logits
-        return _first_largest(np.where(flags, self.precedence, self.ratios.scores(probabilities, flags)))
+        return _first_largest(np.where(flags, self.precedence, self.ratios.unflagged(probabilities)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +139,10 @@ class Ratios:
         """`(n, K)`: the label is the first of the largest."""
         ratios: NDArray[np.float64] = probabilities / self.divisors
         return ratios if self.none_is_free else np.where(flags | self.free, ratios, -1.0)
+
+    def unflagged(self, probabilities: Probabilities) -> NDArray[np.float64]:
+        """`(n, K)`: `scores` in the same order, at most 1, where nothing is flagged."""
+        return probabilities / self.divisors if self.none_is_free else np.where(self.free, probabilities, -1.0)
 
 
 @dataclass(frozen=True, eq=False)
