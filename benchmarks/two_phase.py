@@ -21,6 +21,7 @@ import torch
 
 from decision import load_bundle
 from training.evaluate import metrics_of
+from training.reliability import CALIBRATION
 
 METHODS = ("baseline", "two-phase-oversample")
 RULES = ("argmax", "priors")
@@ -67,12 +68,13 @@ def measured(models: Path, method: str, seed: int) -> list[dict]:
     bundle = load_bundle(models / "model")
     made = json.loads((models / "run.json").read_text())
     test = bundle.holdout.part("test")
-    ones = np.ones(len(test.labels))
+    ones, calibrated = np.ones(len(test.labels)), bundle.calibration.probabilities(test.logits)
+    calibration = {name: score(calibrated, test.labels, ones) for name, score in CALIBRATION.items()}
     rows = []
     for rule in RULES:
         decisions = bundle.policy({"rule": {"kind": rule}}).decide(test.logits)
         values = {name: metric(decisions, test.labels, ones) for name, metric in metrics_of(bundle.classes).items()}
-        rows.append({"method": method, "rule": rule, "seed": seed, "n": len(ones)} | made | values)
+        rows.append({"method": method, "rule": rule, "seed": seed, "n": len(ones)} | made | values | calibration)
     return rows
 
 

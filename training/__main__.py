@@ -9,8 +9,7 @@ import torch
 from lightning_fabric import Fabric, seed_everything
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-from decision import Calibration, Holdout, load_bundle, parse_policy, save_bundle
-from decision.policy import compile_policy
+from decision import Calibration, Holdout, load_bundle, save_bundle
 from training.augment import Augmentation
 from training.calibrate import fit_calibration
 from training.commands import TrainingConfig, parse
@@ -23,6 +22,7 @@ from training.phases import Schedule, train_phase
 from training.record import describe, summary
 from training.report import render_report
 from training.splits import Splits, split
+from training.targets import default_policy, require_certifiable
 
 
 def run(config: TrainingConfig, models: Path) -> Path | None:
@@ -34,6 +34,7 @@ def run(config: TrainingConfig, models: Path) -> Path | None:
     dataset = load_dataset(config.data, size=config.size, flips=config.flips)
     config = config.settled(dataset)
     splits = split(dataset, config.imbalance, config.seed, holdout=config.holdout)
+    require_certifiable(config, dataset, splits)
     network = build_network(config.network, dataset.input, len(dataset.classes), dataset.images[splits.train])
 
     augment = Augmentation(dataset.flips, config.shift)
@@ -45,21 +46,22 @@ def run(config: TrainingConfig, models: Path) -> Path | None:
         return None
 
     exported = export_network(network, dataset.images[splits.train[:EXAMPLES]])
-    calibration, calibration_priors = calibrate(exported, dataset, splits)
+    calibration, calibration_priors = calibrate(exported, dataset, splits, config.seed)
     holdout = hold_out(exported, dataset, splits)
 
-    document = parse_policy({"rule": {"kind": config.rule}})
-    policy = compile_policy(document, dataset.classes, calibration, calibration_priors)
+    policy, refused = default_policy(config, dataset.classes, calibration, calibration_priors, holdout)
     test = holdout.part("test")
-    decisions = policy.decide(test.logits)
-    metrics = evaluate(decisions, test, policy.classes, calibration_priors, config.seed)
+    metrics = evaluate(policy, test, calibration_priors, seed=config.seed)
     print(as_table(metrics))
     if not config.holdout:
         return None
 
     manifest = describe(config, dataset, splits, curve, policy, calibration_priors, metrics)
-    report = render_report(manifest, summary(manifest), curve, decisions, test.labels)
-    return save_bundle(models, manifest, network=exported, holdout=holdout, report=report)
+    report = render_report(manifest, summary(manifest, policy.certificates), curve, policy, test)
+    path = save_bundle(models, manifest, network=exported, holdout=holdout, report=report)
+    if refused:
+        raise DataError(f"{refused}; the bundle {path} is whole, and decides by the rule priors instead")
+    return path
 
 
 def launch(config: TrainingConfig) -> Fabric:
@@ -74,14 +76,15 @@ def launch(config: TrainingConfig) -> Fabric:
     return fabric
 
 
-def calibrate(exported: bytes, dataset: Dataset, splits: Splits) -> tuple[Calibration, np.ndarray]:
+def calibrate(exported: bytes, dataset: Dataset, splits: Splits, seed: int) -> tuple[Calibration, np.ndarray]:
     """Calibration and calibration priors `(K,)`; without a calibrate split, the plain softmax and train frequencies."""
     n_classes = len(dataset.classes)
     if splits.calibrate.size == 0:
         counts = np.bincount(dataset.labels[splits.train], minlength=n_classes)
         return Calibration(1.0, np.zeros(n_classes)), counts / counts.sum()
     logits = onnx_logits(exported, dataset.images[splits.calibrate])
-    calibration = fit_calibration(logits, dataset.labels[splits.calibrate])
+    labels, groups = dataset.labels[splits.calibrate], dataset.groups[splits.calibrate]
+    calibration = fit_calibration(logits, labels, groups, seed=seed)
     return calibration, calibration.probabilities(logits).mean(axis=0)
 
 
@@ -102,7 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if path is not None:
-        print(f"bundle: {path} ({load_bundle(path).id})")
+        bundle = load_bundle(path)
+        print(*bundle.policy().certificates, f"bundle: {path} ({bundle.id})", sep="\n")
     return 0
 
 

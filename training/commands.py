@@ -5,9 +5,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from decision.bundle import NAME_PATTERN
+from decision.certificates import Covers
 from training.dataset import FLIPS, DataError, Dataset, Flips
 from training.imbalance import Imbalance
 from training.methods import METHODS
@@ -39,6 +40,9 @@ class TrainingConfig:
     patience: int = 10
     seed: int = 0
     rule: str = "priors"
+    recall: tuple[tuple[str, float], ...] = ()
+    confidence: float = 0.95
+    covers: Covers = "flag"
     holdout: bool = True
     accelerator: str = "auto"
     devices: int = 1
@@ -53,7 +57,14 @@ class TrainingConfig:
     def record(self) -> dict[str, Any]:
         """The configuration as JSON, the data by its name alone."""
         imbalance = None if self.imbalance is None else str(self.imbalance)
-        return asdict(self) | {"data": Path(self.data).name, "imbalance": imbalance}
+        return asdict(self) | {"data": Path(self.data).name, "imbalance": imbalance, "recall": dict(self.recall)}
+
+    def document(self) -> dict[str, Any]:
+        """The bundle's default policy."""
+        rule: dict[str, Any] = {"kind": self.rule}
+        if self.rule == "recall":
+            rule |= {"targets": dict(self.recall), "confidence": self.confidence, "covers": self.covers}
+        return {"rule": rule}
 
 
 def parse(arguments: Sequence[str] | None) -> tuple[TrainingConfig, Path]:
@@ -69,6 +80,14 @@ def parse(arguments: Sequence[str] | None) -> tuple[TrainingConfig, Path]:
         given["imbalance"] = Imbalance("step", rho=10, mu=0.5)
     elif given["imbalance"] == "none":
         given["imbalance"] = None
+    given["recall"] = tuple(given["recall"])
+    given["rule"] = given["rule"] or ("recall" if given["recall"] else TrainingConfig.rule)
+    if (given["rule"] == "recall") != bool(given["recall"]):
+        parser.error("expected --rule recall with at least one --recall CLASS=RECALL, and these with no other rule")
+    if len(dict(given["recall"])) < len(given["recall"]):
+        parser.error("expected one --recall for each class")
+    if given["recall"] and not given["holdout"]:
+        parser.error("expected a holdout with --recall: certificates come from held-out images")
     return TrainingConfig(**given), models
 
 
@@ -101,7 +120,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--weight-decay", type=_or_usage(_not_negative), help="of stochastic gradient descent")
     add("--patience", type=_or_usage(_count), help="epochs without a better calibrate loss before a phase ends")
     add("--seed", type=int, help="of splits, weights and batches")
-    add("--rule", choices=("argmax", "priors"), help="rule of the bundle's default policy")
+    add("--rule", default=None, choices=("argmax", "priors", "recall"),
+        help="rule of the bundle's default policy; default: recall with --recall, else priors")  # fmt: skip
+    add("--recall", action="append", default=[], type=_or_usage(_target), metavar="CLASS=RECALL",
+        help="certify a threshold that keeps this recall, as crack=0.95; may be repeated")  # fmt: skip
+    add("--confidence", type=_or_usage(_between), help="of all certificates together")
+    add(
+        "--covers", choices=get_args(Covers), help="what is certified: that a class is flagged, or that it is the label"
+    )
     add("--no-holdout", dest="holdout", action="store_false", default=True, help="train on all but test; no bundle")
     add("--accelerator", help="auto, cpu or cuda")
     add("--devices", type=_or_usage(_count), help="processes, one a device")
@@ -142,6 +168,20 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise DataError(f"expected a whole number of at least 1, got {text!r}")
     return int(text)
+
+
+def _target(text: str) -> tuple[str, float]:
+    name, equals, recall = text.rpartition("=")
+    if not equals or not name:
+        raise DataError(f"expected a class and its recall like crack=0.95, got {text!r}")
+    return name, _between(recall)
+
+
+def _between(text: str) -> float:
+    number = float(text)
+    if not 0 < number < 1:
+        raise DataError(f"expected a number between 0 and 1, got {text!r}")
+    return number
 
 
 def _not_negative(text: str) -> float:

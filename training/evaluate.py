@@ -1,21 +1,22 @@
 """What a bundle is worth on its test split: each metric with a 95% bootstrap interval over groups."""
 
 from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import f1_score, roc_auc_score
 
-from decision import Decisions, Holdout, Interval
+from decision import Decisions, Holdout, Interval, Policy, softmax
+from decision.arrays import Labels, Priors, Probabilities
 from decision.intervals import clopper_pearson
+from training.reliability import CALIBRATION
 from training.splits import strata
 
-BINS = 15
 RESAMPLES = 200
+REWEIGHTED = "_reweighted"
 
-Weights = NDArray[np.float64]
-Labels = NDArray[np.int64]
-Metric = Callable[[Decisions, Labels, Weights], float]
+Weights: TypeAlias = NDArray[np.float64]
+Metric: TypeAlias = Callable[[Decisions, Labels, Weights], float]
 
 
 def accuracy(decisions: Decisions, labels: Labels, weights: Weights) -> float:
@@ -31,49 +32,21 @@ def balanced_accuracy(decisions: Decisions, labels: Labels, weights: Weights) ->
 
 
 def macro_auc(decisions: Decisions, labels: Labels, weights: Weights) -> float:
-    """Unweighted mean of the one-vs-rest ROC AUCs, on the adjusted probabilities."""
-    p = decisions.probabilities
-    present = np.unique(labels)  # a resample of groups may miss a class
-    return float(np.mean([roc_auc_score(labels == k, p[:, k], sample_weight=weights) for k in present]))
+    """Unweighted mean of the one-vs-rest ROC AUCs, on the adjusted probabilities; NaN for a single class."""
+    p, present = decisions.probabilities, np.unique(labels)  # a resample of groups may miss a class
+    if len(present) < 2:
+        return float("nan")
+    return float(np.mean([_auc(p[:, k], labels == k, weights) for k in present]))
 
 
 def macro_f1(decisions: Decisions, labels: Labels, weights: Weights) -> float:
-    """Unweighted mean of the per-class F1 scores."""
-    names = range(decisions.probabilities.shape[1])
-    return float(
-        f1_score(labels, decisions.labels, labels=names, average="macro", sample_weight=weights, zero_division=0)
-    )
-
-
-def nll(decisions: Decisions, labels: Labels, weights: Weights) -> float:
-    """Mean negative log probability of the true class, in nats."""
-    p = decisions.probabilities[np.arange(len(labels)), labels]
-    return float(np.average(-np.log(np.maximum(p, np.finfo(float).tiny)), weights=weights))
-
-
-def ece(decisions: Decisions, labels: Labels, weights: Weights) -> float:
-    """Expected calibration error of the label's probability (Guo et al. 2017, in 15 bins of equal mass)."""
-    confidence, hit, weight = reliability(decisions, labels, weights)
-    return float(np.sum(weight * np.abs(hit - confidence)))
-
-
-def reliability(
-    decisions: Decisions, labels: Labels, weights: Weights
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Mean probability of the label, share of hits, and share of images in each of 15 bins of equal mass.
-
-    Abstentions count with their most probable class.
-    """
-    chosen = np.where(decisions.labels >= 0, decisions.labels, decisions.probabilities.argmax(axis=1))
-    confidence = decisions.probabilities[np.arange(len(labels)), chosen]
-    order = np.argsort(confidence, kind="stable")
-    mass = np.cumsum(weights[order]) / weights.sum()
-    bins = np.minimum((mass * BINS - 1e-9).astype(int), BINS - 1)
-    weight = np.bincount(bins, weights[order], BINS)
-    filled = np.flatnonzero(weight)
-    means = [np.bincount(bins, weights[order] * values[order], BINS)[filled] / weight[filled]
-             for values in (confidence, (chosen == labels).astype(float))]  # fmt: skip
-    return means[0], means[1], weight[filled] / weight.sum()
+    """Unweighted mean of the per-class F1 scores; 0 for a class that is neither given nor there."""
+    n_classes = decisions.probabilities.shape[1]
+    hit, decided = decisions.labels == labels, decisions.labels >= 0
+    hits = np.bincount(labels[hit], weights[hit], n_classes)
+    true = np.bincount(labels, weights, n_classes)
+    given = np.bincount(decisions.labels[decided], weights[decided], n_classes)
+    return float(np.mean(2 * hits / np.maximum(true + given, np.finfo(float).tiny)))
 
 
 METRICS: dict[str, Metric] = {
@@ -81,8 +54,6 @@ METRICS: dict[str, Metric] = {
     "balanced_accuracy": balanced_accuracy,
     "macro_auc": macro_auc,
     "macro_f1": macro_f1,
-    "nll": nll,
-    "ece": ece,
 }
 
 
@@ -92,40 +63,75 @@ def class_recall(k: int) -> Metric:
 
 
 def metrics_of(classes: tuple[str, ...]) -> dict[str, Metric]:
-    """All metrics, with the recall of each class."""
+    """All metrics of decisions, with the recall of each class; `reliability.CALIBRATION` has those of probabilities."""
     return METRICS | {f"recall/{name}": class_recall(k) for k, name in enumerate(classes)}
 
 
+def before_after_change(name: str) -> tuple[str, str, str]:
+    """What a calibration metric is called before calibration, after it, and as their difference, after − before."""
+    return f"uncalibrated_{name}", name, f"{name}_change"
+
+
 def evaluate(
-    decisions: Decisions, test: Holdout, classes: tuple[str, ...], calibration_priors: NDArray[np.float64],
-    seed: int, resamples: int = RESAMPLES,
-) -> dict[str, Interval]:  # fmt: skip
+    policy: Policy, test: Holdout, calibration_priors: Priors, *, seed: int, resamples: int = RESAMPLES
+) -> dict[str, Interval]:
     """All metrics on the test split as it is, and re-weighted to `calibration_priors` (`…_reweighted`).
+
+    Decisions are the policy's. Calibration is not: it is judged on the calibrated probabilities, under the
+    calibration priors, whatever the deployment priors are, beside the plain softmax of the raw logits
+    (`uncalibrated_…`) and with the change that calibration made (`…_change`, below 0 where it helped).
 
     Intervals of recalls are Clopper and Pearson's, a group counting as one image. The others are percentiles of
     a bootstrap that resamples groups within the strata of their rarest class, widened where need be to hold
-    the measured value (a resampled ECE is biased upwards).
+    the measured value (a resampled ECE is biased upwards). Before, after and change share the resamples.
     """
-    labels, table = test.labels, metrics_of(classes)
-    mix = np.bincount(labels, minlength=len(classes)) / len(labels)
-    plain, reweighted = np.ones(len(labels)), (calibration_priors / mix)[labels]
+    decisions, labels = policy.decide(test.logits), test.labels
+    before, after = softmax(test.logits), policy.calibration.probabilities(test.logits)
+    weights = {"": np.ones(len(labels)), REWEIGHTED: mix_weights(labels, calibration_priors)}
 
     def measure(rows: NDArray[np.int64]) -> dict[str, float]:
         part = Decisions(decisions.labels[rows], decisions.flags[rows], decisions.probabilities[rows])
-        values = {name: metric(part, labels[rows], plain[rows]) for name, metric in METRICS.items()}
-        return values | {f"{name}_reweighted": metric(part, labels[rows], reweighted[rows])
-                         for name, metric in METRICS.items() if name != "balanced_accuracy"}  # fmt: skip
+        return {name + suffix: value for suffix, weight in weights.items() for name, value in
+                _measured(part, before[rows], after[rows], labels[rows], weight[rows]).items()}  # fmt: skip
 
     measured = measure(np.arange(len(labels)))
+    del measured["balanced_accuracy" + REWEIGHTED]  # the same
     rng = np.random.default_rng([seed, 99])
     draws = [measure(rows) for rows in _resampled(labels, test.groups, rng, resamples)]
     intervals = {name: _interval(value, [draw[name] for draw in draws]) for name, value in measured.items()}
-    for k, name in enumerate(classes):
-        recall = table[f"recall/{name}"](decisions, labels, plain)
-        independent = len(np.unique(test.groups[labels == k]))
-        low, high = clopper_pearson(recall * independent, independent)
-        intervals[f"recall/{name}"] = Interval(recall, float(low), float(high))
-    return intervals
+    return intervals | {f"recall/{name}": _recall(decisions, test, k) for k, name in enumerate(policy.classes)}
+
+
+def mix_weights(labels: Labels, priors: Priors) -> Weights:
+    """What each image `(n,)` weighs for the classes to weigh as `priors` `(K,)`; 1 on average, if all are there."""
+    counts = np.bincount(labels, minlength=len(priors))
+    return priors[labels] * len(labels) / counts[labels]
+
+
+def _measured(
+    decisions: Decisions, before: Probabilities, after: Probabilities, labels: Labels, weights: Weights
+) -> dict[str, float]:
+    values = {name: metric(decisions, labels, weights) for name, metric in METRICS.items()}
+    for name, score in CALIBRATION.items():
+        raw, calibrated = score(before, labels, weights), score(after, labels, weights)
+        values |= zip(before_after_change(name), (raw, calibrated, calibrated - raw), strict=True)
+    return values
+
+
+def _auc(probability: NDArray[np.float64], positive: NDArray[np.bool_], weights: Weights) -> float:
+    """Weight of the pairs that are in the right order, ties by half (Mann and Whitney 1947)."""
+    order = np.argsort(probability[~positive])
+    rivals = probability[~positive][order]
+    below = np.concatenate([[0.0], np.cumsum(weights[~positive][order])])
+    beaten, tied = (np.searchsorted(rivals, probability[positive], side=side) for side in ("left", "right"))
+    return float(np.average(below[beaten] + below[tied], weights=weights[positive]) / (2 * below[-1]))
+
+
+def _recall(decisions: Decisions, test: Holdout, k: int) -> Interval:
+    recall = class_recall(k)(decisions, test.labels, np.ones(len(test.labels)))
+    independent = len(np.unique(test.groups[test.labels == k]))
+    low, high = clopper_pearson(recall * independent, independent)
+    return Interval(recall, float(low), float(high))
 
 
 def _resampled(
@@ -145,6 +151,16 @@ def _interval(value: float, draws: list[float]) -> Interval:
 
 
 def as_table(metrics: Mapping[str, Interval]) -> str:
-    """The metrics as lines a terminal shows."""
-    width = max(map(len, metrics))
-    return "\n".join(f"{name:<{width}}  {m.value:.4f}  [{m.low:.4f}, {m.high:.4f}]" for name, m in metrics.items())
+    """The metrics as lines a terminal shows, each re-weighted one beside its own."""
+    twins = {name for name in metrics if name.endswith(REWEIGHTED) and not name.startswith("recall/")}
+    own = [name for name in metrics if name not in twins]
+    width = max(map(len, own))
+    rows = [f"{'':<{width}}  {'test split as it is':<25}  re-weighted to calibration priors"]
+    for name in own:
+        cells = [_cell(metrics[n]) for n in (name, *({name + REWEIGHTED} & twins))]
+        rows.append("  ".join([f"{name:<{width}}", *(f"{cell:<25}" for cell in cells)]).rstrip())
+    return "\n".join(rows)
+
+
+def _cell(m: Interval) -> str:
+    return f"{m.value:7.4f} [{m.low:.4f}, {m.high:.4f}]"

@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 import onnxruntime
 
-from decision import Interval, Manifest, Policy
+from decision import Certificate, Interval, Manifest, Policy
 from decision.arrays import Priors
 from decision.bundle import CalibrationRecord
 from training.commands import TrainingConfig
@@ -47,10 +47,11 @@ def describe(
     )
 
 
-def summary(manifest: Manifest) -> str:
-    """One sentence on the run, for the head of its report."""
+def summary(manifest: Manifest, certificates: Sequence[Certificate]) -> str:
+    """What the run was, for the head of its report, and what it promises."""
     training, n_test = manifest.training, sum(manifest.counts["test"].values())
     return (
         f"{training['network']} trained by {training['method']} on {training['data']}, seed {manifest.seed}; "
-        f"{n_test:,} test images, decided by the rule {manifest.policy.rule.kind}."
-    )
+        f"{n_test:,} test images, decided by the rule {manifest.policy.rule.kind}. "
+        + " ".join(f"Certified: {certificate}." for certificate in certificates)
+    ).rstrip()

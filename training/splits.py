@@ -76,6 +76,20 @@ def strata(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> tuple[NDArra
     return names, np.argsort(rarity)[rarest]
 
 
+def folds(labels: NDArray[np.int64], groups: NDArray[np.int64], most: int, rng: np.random.Generator) -> Rows:
+    """Fold of each image `(n,)`, groups whole: as many as the smallest stratum has groups, from 2 to `most`.
+
+    The groups are shuffled within their strata and dealt round. Laws: the folds differ by at most one group, in
+    all and in each stratum; with two groups or more, every fold has one.
+    """
+    names, stratum = strata(labels, groups)
+    n_folds = np.clip(np.unique(stratum, return_counts=True)[1].min(), 2, most)
+    order = np.lexsort((rng.permutation(len(names)), stratum))
+    fold = np.empty(len(names), dtype=np.int64)
+    fold[order] = np.arange(len(names)) % n_folds
+    return fold[np.searchsorted(names, groups)]
+
+
 def _require_together(dataset: Dataset, splits: Splits) -> None:
     """The source's own parts may have torn a group apart; we never do."""
     home: dict[int, str] = {}

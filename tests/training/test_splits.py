@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from training.dataset import DataError, Dataset
 from training.imbalance import Imbalance, thin
-from training.splits import split, strata
+from training.splits import folds, split, strata
 
 
 def dataset(labels: list[int], groups: list[int] | None = None, parts: list[str] | None = None) -> Dataset:
@@ -136,3 +136,24 @@ def test_test_images_are_never_thinned() -> None:
 def test_an_imbalance_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(DataError, match="expected"):
         Imbalance.parse(text)
+
+
+@given(st.lists(st.integers(0, 3), min_size=2, max_size=60), st.integers(1, 4), st.integers(0, 99))
+def test_folds_are_even_stratified_and_keep_groups_whole(labels: list[int], related: int, seed: int) -> None:
+    y, groups = np.array(labels), np.arange(len(labels)) // related
+    if len(np.unique(groups)) < 2:
+        return
+    fold = folds(y, groups, 5, np.random.default_rng(seed))
+    names, stratum = strata(y, groups)
+    fewest = np.unique(stratum, return_counts=True)[1].min()
+    n_folds = min(max(fewest, 2), 5)
+    home = np.array([fold[groups == g][0] for g in names])
+    np.testing.assert_array_equal(home[np.searchsorted(names, groups)], fold)
+    for members in (home, *(home[stratum == k] for k in np.unique(stratum))):
+        assert np.ptp(np.bincount(members, minlength=n_folds)) <= 1
+    assert len(np.bincount(fold)) == n_folds
+
+
+def test_folds_are_dealt_by_chance() -> None:
+    dealt = [folds(np.arange(20) % 2, np.arange(20), 5, np.random.default_rng(seed)).tolist() for seed in (0, 0, 1)]
+    assert dealt[0] == dealt[1] != dealt[2]
