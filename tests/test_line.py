@@ -108,6 +108,14 @@ def test_200_images_over_http_are_answered_as_offline(digits: Bundle, start: Cal
         (["run", "digits", "--learning-rate", "0"], "expected a number above 0, got '0'"),
         (["run", "digits", "--weight-decay", "-1"], "expected a number of at least 0, got '-1'"),
         (["run", "digits", "--accelerator", "cuda"], "error: --accelerator cuda with --devices 1"),
+        (["run", "digits", "--recall", "x=0.9"], "error: --recall x=0.9: unknown class; expected one of ['0', '1'"),
+        (["run", "digits", "--recall", "9=0.9"], "from 4 held-out images: expected at least 29; they certify a recall"),
+        (["run", "digits", "--recall", "9"], "expected a class and its recall like crack=0.95, got '9'"),
+        (["run", "digits", "--recall", "9=1"], "expected a number between 0 and 1, got '1'"),
+        (["run", "digits", "--rule", "recall"], "expected --rule recall with at least one --recall"),
+        (["run", "digits", "--rule", "priors", "--recall", "9=0.5"], "and these with no other rule"),
+        (["run", "digits", "--recall", "9=0.5", "--recall", "9=0.6"], "expected one --recall for each class"),
+        (["run", "digits", "--recall", "9=0.5", "--no-holdout"], "expected a holdout with --recall"),
         (["run"], "the following arguments are required: DATA"),
         ([], "the following arguments are required: command"),
     ],
@@ -136,6 +144,31 @@ def test_without_a_holdout_metrics_are_printed_and_no_bundle_is_written(tmp_path
     assert done.returncode == 0, done.stderr
     assert "balanced_accuracy" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recall_target_becomes_the_default_policy_and_is_printed_with_its_certificate(tmp_path: Path) -> None:
+    wanted = ["--recall", "0=0.9", "--recall", "8=0.3", "--confidence", "0.9"]
+    done = training("run", "digits", "--epochs", "2", *wanted, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    bundle = load_bundle(tmp_path / "models" / "digits")
+    document = bundle.manifest.policy.model_dump(mode="json")
+    assert document["rule"] == {
+        "kind": "recall", "targets": {"0": 0.9, "8": 0.3}, "confidence": 0.9, "priority": None, "covers": "flag",
+    }  # fmt: skip
+    certificates = bundle.policy().certificates
+    assert [(c.class_name, c.joint) for c in certificates] == [("8", 2), ("0", 2)], "the rarest first"
+    assert all(str(certificate) in done.stdout for certificate in certificates)
+    assert "Certified: recall of 8 ≥ 0.3" in (bundle.path / "report.html").read_text()
+
+
+def test_a_target_that_the_network_cannot_keep_costs_no_bundle(tmp_path: Path) -> None:
+    """The label of 3 is lost wherever 0 is flagged, and a network of one epoch flags 0 everywhere."""
+    wanted = ["--recall", "0=0.9", "--recall", "3=0.9", "--covers", "label", "--epochs", "1", "--learning-rate", "1e-9"]
+    done = training("run", "digits", *wanted, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "0, which comes first, takes" in done.stderr.splitlines()[-1]
+    assert "is whole, and decides by the rule priors instead" in done.stderr.splitlines()[-1]
+    assert load_bundle(tmp_path / "models" / "digits").manifest.policy.rule.kind == "priors"
 
 
 def test_a_folder_of_images_becomes_a_bundle(tmp_path: Path) -> None:

@@ -1,0 +1,101 @@
+"""Would the tests notice a wrong formula? A seeded sample of mutants of decision/'s arithmetic, run by cosmic-ray.
+
+    python -m benchmarks.mutation [--mutants 400] [--seed 0] [--processes 2] [--out mutation.json]
+
+Works on copies of the committed tree, so that no mutant ever touches this one. Prints killed mutants by module and the
+diff of every survivor; exit code 1 where fewer than 90% are killed.
+"""
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from cosmic_ray.work_db import WorkDB, use_db
+
+ENOUGH_KILLED = 0.9
+MODULES = (
+    "arrays", "calibration", "certificates", "differences", "holdout", "intervals", "label_shift", "label_shift_fit",
+    "policy", "preview", "priors", "rules",
+)  # fmt: skip
+SECONDS = 120.0
+NOT_ARITHMETIC = ("tests/decision/test_images.py", "tests/decision/test_bundle.py")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mutants", type=int, default=400)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        shards = [Shard(Path(folder) / str(i)) for i in range(given.processes)]
+        there_are = {shard.sample(given.mutants, given.seed, i, given.processes) for i, shard in enumerate(shards)}
+        with ThreadPoolExecutor(given.processes) as pool:
+            results = [row for rows in pool.map(Shard.run, shards) for row in rows]
+    if given.out:
+        given.out.write_text(json.dumps(results, indent=1) + "\n")
+    killed = sum(row["killed"] for row in results)
+    print(table(results))
+    print(*(row["diff"] for row in results if not row["killed"]), sep="\n\n")
+    print(f"\n{killed} of {len(results)} mutants killed ({killed / len(results):.1%}), of {max(there_are):,} there are")
+    return int(killed < ENOUGH_KILLED * len(results))
+
+
+class Shard:
+    """A copy of the committed tree with its part of the sample."""
+
+    def __init__(self, tree: Path) -> None:
+        self.tree, self.session = tree, tree / "session.sqlite"
+        subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", ".", str(tree)], check=True)
+        ignored = " ".join(f"--ignore={path}" for path in NOT_ARITHMETIC)
+        tests = f"{sys.executable} -m pytest -x -q -p no:cacheprovider --hypothesis-seed=0 {ignored} tests/decision"
+        modules = ", ".join(f'"decision/{name}.py"' for name in MODULES)
+        (tree / "mutation.toml").write_text(
+            f'[cosmic-ray]\nmodule-path = [{modules}]\ntimeout = {SECONDS}\ntest-command = "{tests}"\n'
+            'excluded-modules = []\n[cosmic-ray.distributor]\nname = "local"\n'
+        )
+
+    def cosmic_ray(self, *arguments: str) -> None:
+        environment = os.environ | {"PYTHONPATH": str(self.tree), "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [str(Path(sys.executable).with_name("cosmic-ray")), *arguments]
+        subprocess.run(command, cwd=self.tree, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+    def sample(self, mutants: int, seed: int, part: int, parts: int) -> int:
+        """Keep every `parts`-th of the sampled mutants; how many there are in all."""
+        self.cosmic_ray("init", "mutation.toml", self.session.name)
+        with use_db(self.session, WorkDB.Mode.open) as database:
+            items = sorted(database.work_items, key=lambda item: repr(item.mutations))
+            chosen = random.Random(seed).sample(items, min(mutants, len(items)))
+            database.clear()
+            database.add_work_items(chosen[part::parts])
+        return len(items)
+
+    def run(self) -> list[dict]:
+        self.cosmic_ray("baseline", "mutation.toml")
+        self.cosmic_ray("exec", "mutation.toml", self.session.name)
+        with use_db(self.session, WorkDB.Mode.open) as database:
+            mutations = {item.job_id: item.mutations[0] for item in database.work_items}
+            return [
+                {"module": str(mutations[job].module_path), "line": mutations[job].start_pos[0],
+                 "operator": mutations[job].operator_name, "killed": result.is_killed, "diff": result.diff}
+                for job, result in database.results
+            ]  # fmt: skip
+
+
+def table(results: list[dict]) -> str:
+    lines = ["| module | mutants | killed |", "|---|---|---|"]
+    for module in sorted({row["module"] for row in results}):
+        own = [row["killed"] for row in results if row["module"] == module]
+        lines.append(f"| {module} | {len(own)} | {sum(own)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
