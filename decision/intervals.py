@@ -34,8 +34,11 @@ class Interval:
     high: float
 
     def __str__(self) -> str:
-        value = "undefined" if math.isnan(self.value) else f"{self.value:.2f}"
-        return f"{value} [{self.low:.2f}, {self.high:.2f}]"
+        return format(self, ".2f")
+
+    def __format__(self, spec: str) -> str:
+        value = "undefined" if math.isnan(self.value) else format(self.value, spec)
+        return f"{value} [{self.low:{spec}}, {self.high:{spec}}]"
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,7 @@
 """Preview: what a policy would do, from a bundle's test images re-weighted to the deployment priors."""
 
 from dataclasses import dataclass
+from math import isnan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,22 @@ class Preview:
     policy: Figures
     against: Figures | None = None
     difference: Figures | None = None
+
+    def __str__(self) -> str:
+        blocks = [("policy", self.policy), ("against", self.against), ("difference", self.difference)]
+        return "\n\n".join(self._block(name, figures) for name, figures in blocks if figures is not None)
+
+    def _block(self, name: str, figures: Figures) -> str:
+        kinds = ("recall", "precision", "label_share", "flag_recall", "flag_precision", "flagged_share")
+        rows = [[name, "images", "prior", *(kind.replace("_", " ") for kind in kinds)]]
+        for k, own in enumerate(self.classes):
+            found = [getattr(figures, kind).at(k) for kind in kinds]
+            rows.append([own, f"{self.n[k]:g}", f"{self.priors[k]:.3g}",
+                         *("" if "flag" in kind and isnan(i.value) else format(i, ".3f" if "share" in kind else ".2f")
+                           for kind, i in zip(kinds, found, strict=True))])  # fmt: skip
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        return "\n".join([*lines, f"abstention {figures.abstention:.3f}, expected cost {figures.cost:.3f}"])
 
 
 def preview(bundle: Bundle, policy: Policy, *, against: Policy | None = None) -> Preview:

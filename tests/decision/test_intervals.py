@@ -4,7 +4,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decision.intervals import Strata, clopper_pearson, mean, precision, share, wilson
+from decision.intervals import Interval, Strata, clopper_pearson, mean, precision, share, wilson
 
 
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -73,6 +73,12 @@ def test_precision_by_hand_and_at_its_ends() -> None:
     assert perfect.low < 1.0
     assert (hopeless.value, hopeless.low) == (0.0, 0.0)
     assert 0.0 < hopeless.high < 1.0
+
+
+def test_an_interval_prints_itself_also_where_it_is_undefined() -> None:
+    assert str(Interval(0.314, 0.27, 0.365)) == "0.31 [0.27, 0.36]"
+    assert f"{Interval(0.0126, 0.01, 0.02):.3f}" == "0.013 [0.010, 0.020]"
+    assert str(Interval(float("nan"), 0.0, 1.0)) == "undefined [0.00, 1.00]"
 
 
 def test_a_share_of_one_class_is_wilsons() -> None:

@@ -219,6 +219,21 @@ def test_a_policy_of_other_classes_is_refused(bundle: Bundle) -> None:
         preview(bundle, bundle.policy(), against=policy)
 
 
+def test_it_prints_as_a_table_of_each_class() -> None:
+    holdout = held_out()
+    policy, against = policy_of(RULES[2], holdout), policy_of(RULES[0], holdout)
+    found = preview(bundle_of(holdout), policy, against=against)
+    blocks = [block.splitlines() for block in str(found).split("\n\n")]
+    assert [block[0].split()[0] for block in blocks] == ["policy", "against", "difference"]
+    assert blocks[0][1].split()[:3] == ["a", "200", "0.4"]
+    assert str(found.policy.recall.at(1)) in blocks[0][2]
+    assert format(found.policy.flagged_share.at(3), ".3f") in blocks[0][4]
+    assert str(found.policy.flag_recall.at(3)) in blocks[0][4]
+    assert blocks[1][4].endswith(format(found.against.label_share.at(3), ".3f")), "argmax flags nothing"  # type: ignore[union-attr]
+    assert blocks[0][5] == f"abstention {found.policy.abstention:.3f}, expected cost {found.policy.cost:.3f}"
+    assert len(str(preview(bundle_of(holdout), policy)).split("\n\n")) == 1
+
+
 def test_a_preview_of_a_bundle_as_loaded(bundle: Bundle) -> None:
     found = preview(bundle, bundle.policy({"rule": {"kind": "argmax"}}), against=bundle.policy())
     assert found.classes == ("red", "green", "blue")
