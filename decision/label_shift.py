@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize, nnls
+from scipy.optimize import minimize_scalar, nnls
 
 from decision.arrays import Labels, Priors, Probabilities
 from decision.intervals import TAIL
@@ -22,6 +22,7 @@ RESAMPLES = 200
 LARGEST_CONDITION = 1e3
 EM_ITERATIONS, EM_TOLERANCE = 10_000, 1e-9
 RLLS_ALPHA, RLLS_DELTA = 0.01, 0.05
+RLLS_RIDGES = (-40.0, 10.0)  # logarithms: from none that counts in double precision to one that allows no shift
 
 
 class NotIdentifiable(ValueError):
@@ -121,25 +122,27 @@ def bbse(shares: Array, columns: Array) -> Priors:
 def rlls(shares: Array, columns: Array, *, source: Priors, n_source: int) -> Priors:
     """The live priors from the shares `(K,)` of raw predictions, shrunk to `source` (Azizzadenesheli et al. 2019).
 
-    θ = argmin_{θ ≥ -1} ‖C θ - (shares - C 1)‖₂ + ρ ‖θ‖₂ with the joint C_ij = P(predicted i, class j) of the holdout,
-    and q_j ∝ (1 + θ_j) source_j; ρ as in the authors' code, α = 0.01, δ = 0.05.
+    w = argmin_{w ≥ 0} ‖C w - shares‖₂ + ρ ‖w - 1‖₂ with the joint C_ij = P(predicted i, class j) of the holdout, and
+    q_j ∝ w_j source_j; ρ as in the authors' code, α = 0.01, δ = 0.05. The minimum lies on the path of ridge solutions
+    (the same trade of squares), which is searched; at its ends are BBSE's w and no shift at all.
     """
-    joint = columns * source
-    excess = shares - joint.sum(axis=1)
-    spread = 2 * np.log(2 * len(source) / RLLS_DELTA)
+    joint, k = columns * source, len(source)
+    spread = 2 * np.log(2 * k / RLLS_DELTA)
     rho = RLLS_ALPHA * 3 * (spread / (3 * n_source) + np.sqrt(spread / n_source))
 
-    def objective(theta: Array) -> tuple[float, Array]:
-        residual = joint @ theta - excess
-        size, weight = np.sqrt(residual @ residual + 1e-24), np.sqrt(theta @ theta + 1e-24)
-        return float(size + rho * weight), joint.T @ residual / size + rho * theta / weight
+    def solution(log_ridge: float) -> Array:
+        root = np.exp(log_ridge / 2)
+        weights: Array = nnls(np.vstack([joint, root * np.eye(k)]), np.concatenate([shares, np.full(k, root)]))[0]
+        return weights
 
-    start = bbse(shares, columns) / source - 1.0
-    limits = [(-1.0, None)] * len(source)
-    found = minimize(
-        objective, start, jac=True, method="L-BFGS-B", bounds=limits, options={"ftol": 1e-14, "gtol": 1e-10}
+    def objective(weights: Array) -> float:
+        return float(np.linalg.norm(joint @ weights - shares) + rho * np.linalg.norm(weights - 1.0))
+
+    found = minimize_scalar(
+        lambda log_ridge: objective(solution(log_ridge)), bounds=RLLS_RIDGES, method="bounded", options={"xatol": 1e-9}
     )
-    priors: Priors = source * (1.0 + found.x)
+    weights = min((bbse(shares, columns) / source, np.ones(k), solution(found.x)), key=objective)
+    priors: Priors = source * weights
     priors /= priors.sum()
     return priors
 

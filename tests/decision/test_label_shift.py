@@ -60,26 +60,44 @@ def test_bbse_inverts_the_confusion_matrix(drawn: tuple[np.ndarray, int]) -> Non
     np.testing.assert_allclose(bbse(columns @ q, columns), np.linalg.solve(columns, columns @ q), atol=1e-8)
 
 
-def test_rlls_agrees_with_a_general_optimiser_and_shrinks_to_the_source() -> None:
-    columns = np.array([[0.8, 0.2, 0.1], [0.1, 0.7, 0.1], [0.1, 0.1, 0.8]])
-    shares = columns @ TARGET
-    n = 500
+CLEAR = np.array([[0.8, 0.2, 0.1], [0.1, 0.7, 0.1], [0.1, 0.1, 0.8]])
+BLURRED = np.array([[0.62, 0.40, 0.10], [0.35, 0.50, 0.10], [0.03, 0.10, 0.80]])
+
+
+def rlls_objective(weights: np.ndarray, shares: np.ndarray, columns: np.ndarray, n: int) -> float:
+    """Azizzadenesheli et al. 2019, algorithm 1 with the authors' ρ, of w = 1 + θ."""
     spread = 2 * np.log(2 * 3 / 0.05)
     rho = 0.01 * 3 * (spread / (3 * n) + np.sqrt(spread / n))
-    joint = columns * SOURCE
+    return float(np.linalg.norm(columns * SOURCE @ weights - shares) + rho * np.linalg.norm(weights - 1))
 
-    def objective(theta: np.ndarray) -> float:
-        return float(np.linalg.norm(joint @ theta - (shares - joint.sum(axis=1))) + rho * np.linalg.norm(theta))
 
+@pytest.mark.parametrize(("columns", "n"), [(BLURRED, 10), (BLURRED, 4), (CLEAR, 2), (CLEAR, 1)])
+def test_rlls_agrees_with_a_general_optimiser(columns: np.ndarray, n: int) -> None:
+    shares = columns @ TARGET + np.array([0.02, -0.03, 0.01])
     best = min(
-        (scipy.optimize.minimize(objective, start, method="Nelder-Mead", bounds=[(-1, None)] * 3,
-                                 options={"xatol": 1e-11, "fatol": 1e-14, "maxiter": 20_000})
-         for start in (np.zeros(3), TARGET / SOURCE - 1)), key=lambda found: found.fun,
+        (scipy.optimize.minimize(rlls_objective, start, (shares, columns, n), method="SLSQP", bounds=[(0, None)] * 3,
+                                 options={"ftol": 1e-16, "maxiter": 2000})
+         for start in (np.full(3, 0.9), TARGET / SOURCE, np.full(3, 1.1))), key=lambda found: found.fun,
     )  # fmt: skip
-    expected = SOURCE * (1 + best.x) / (SOURCE * (1 + best.x)).sum()
     found = rlls(shares, columns, source=SOURCE, n_source=n)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert np.abs(found - SOURCE).sum() < np.abs(TARGET - SOURCE).sum()
+    np.testing.assert_allclose(found, SOURCE * best.x / (SOURCE @ best.x), atol=1e-6)
+    assert np.abs(found - SOURCE).sum() < np.abs(bbse(shares, columns) - SOURCE).sum(), "shrunk to the source"
+
+
+def test_rlls_without_need_of_shrinking_is_bbse_and_without_a_clue_is_the_source() -> None:
+    shares = CLEAR @ TARGET
+    np.testing.assert_allclose(rlls(shares, CLEAR, source=SOURCE, n_source=10**6), TARGET, atol=1e-8)
+    np.testing.assert_allclose(rlls(SOURCE, np.tile(SOURCE[:, None], 3), source=SOURCE, n_source=1), SOURCE, atol=1e-6)
+
+
+def test_rlls_of_answers_takes_its_source_and_matrix_from_the_holdout() -> None:
+    holdout = known(400)
+    predicted = holdout.probabilities.argmax(axis=1)
+    joint = np.array([[np.mean((predicted == i) & (holdout.labels == j)) for j in range(3)] for i in range(3)])
+    source = np.bincount(holdout.labels) / 400
+    expected = rlls(np.array([0.5, 0.2, 0.3]), joint / source, source=source, n_source=400)
+    found = estimate_priors(counts=[50, 20, 30], method="rlls", holdout=holdout, resamples=2)
+    np.testing.assert_allclose(found.priors, expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("method", ["em", "bbse", "rlls"])
