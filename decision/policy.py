@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -64,6 +64,9 @@ class CostRule(Document):
     costs: dict[str, dict[str, Annotated[Number, Field(ge=0)]]]
 
 
+RuleDocument: TypeAlias = ArgmaxRule | PriorsRule | ThresholdsRule | RecallRule | CostRule
+
+
 class PolicyDocument(Document):
     """Everything that may change at run time: whose priors, which rule, when to abstain."""
 
@@ -71,9 +74,7 @@ class PolicyDocument(Document):
         Annotated[Literal["calibration", "uniform"], Tag("name")] | Annotated[dict[str, Number], Tag("mapping")],
         Discriminator(lambda given: "mapping" if isinstance(given, dict) else "name"),
     ] = "calibration"
-    rule: Annotated[ArgmaxRule | PriorsRule | ThresholdsRule | RecallRule | CostRule, Discriminator("kind")] = (
-        PriorsRule(kind="priors")
-    )
+    rule: Annotated[RuleDocument, Discriminator("kind")] = PriorsRule(kind="priors")
     abstain_below: Annotated[Number, Field(ge=0, le=1)] = 0.0
 
 

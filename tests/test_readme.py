@@ -3,7 +3,10 @@
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
+from decision import parse_policy
+from decision.policy import RuleDocument
 from service.openapi import IMAGE
 from service.schemas import Answer
 from training.commands import DATA
@@ -37,6 +40,12 @@ def test_every_route() -> None:
     assert named == served - {"/healthz"}  # BentoML's older name of /livez
 
 
+def test_every_rule() -> None:
+    kinds = {parse_policy(json.loads(f'{{"rule": {rule}}}')).rule.kind for rule in re.findall(r"\| `(.*?)` \|", README)
+             if rule.startswith("{")}  # fmt: skip
+    assert kinds == {rule.model_fields["kind"].annotation.__args__[0] for rule in get_args(RuleDocument)}
+
+
 def test_every_method_and_network() -> None:
     for name in [*METHODS, *NETWORKS]:
         assert f"`{name}`" in README
@@ -57,7 +66,7 @@ def test_the_curl_s_answer_has_the_form_of_an_answer() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md"):
+    for page in (*ROOT.glob("*.md"), ROOT / "benchmarks" / "README.md", *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
         for module in re.findall(r"python -m (benchmarks\.\w+)", page.read_text()):
