@@ -3,7 +3,7 @@
     python -m benchmarks.coverage [--repetitions 4000] [--out coverage.json]
 
 Each cell draws, from binomial and multinomial laws that are known, what two policies call of n_j test images of
-each of K classes, and counts how often each interval of `decision.intervals` and `decision.differences` holds the
+each of K classes, and counts how often each interval of `decision.mixtures` and `decision.differences` holds the
 truth. A cell is judged where at least 5 false calls are expected of each policy, and 5 of the events that make the
 value uncertain, counted in the weight that an unseen one would have (of a difference: images that only the one
 calls, and images that only the other does); the other cells are listed beside. A cell is off where Clopper-Pearson
@@ -24,12 +24,13 @@ import numpy as np
 from decision.differences import (
     Changes,
     Pairs,
-    cost_difference,
+    mean_difference,
     precision_difference,
     recall_difference,
     share_difference,
 )
-from decision.intervals import Intervals, Strata, mean, precision, recall, share
+from decision.intervals import Intervals, recall
+from decision.mixtures import Strata, mean, precision, share
 
 EXACT = ("recall",)
 SINGLE = ("recall", "precision", "share", "cost")
@@ -148,7 +149,7 @@ def intervals(strata: Strata, pairs: Pairs, own: int) -> dict[str, Intervals]:
         "recall difference": recall_difference(pairs.gained[own], pairs.lost[own], images),
         "precision difference": precision_difference(strata, pairs, columns),
         "share difference": share_difference(strata, pairs),
-        "cost difference": cost_difference(
+        "cost difference": mean_difference(
             strata, Changes(costs * more, costs**2 * more, costs), Changes(costs * less, costs**2 * less, costs)
         ),
     }  # fmt: skip

@@ -21,7 +21,7 @@ from cosmic_ray.work_db import WorkDB, use_db
 ENOUGH_KILLED = 0.9
 MODULES = (
     "arrays", "calibration", "certificates", "differences", "holdout", "intervals", "label_shift", "label_shift_fit",
-    "policy", "preview", "priors", "rules",
+    "mixtures", "policy", "preview", "priors", "rules",
 )  # fmt: skip
 SECONDS = 120.0
 NOT_ARITHMETIC = ("tests/decision/test_images.py", "tests/decision/test_bundle.py")

@@ -12,7 +12,8 @@ from scipy.special import bdtr, betaincinv
 from decision.arrays import Flags, Priors, Probabilities
 from decision.errors import Fault, PolicyError, pointer
 from decision.holdout import Holdout
-from decision.intervals import Interval, Strata, precision
+from decision.intervals import Interval
+from decision.mixtures import Strata, precision
 
 Covers = Literal["flag", "label"]
 

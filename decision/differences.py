@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from decision.intervals import Array, Intervals, Strata, Z, precision, total, variance_of
+from decision.intervals import Array, Intervals, Z
+from decision.mixtures import Strata, precision, total, variance_of
 
 MID_P = 0.5  # of an image not seen: for precision, one that counts up and one that counts down at once
 
@@ -33,6 +34,21 @@ class Pairs:
         return self.other - self.both
 
 
+@dataclass(frozen=True, eq=False)
+class Changes:
+    """Sums over each class's images of x ≥ 0 and of x², `(K, C)`, and the largest x that one image of it can have."""
+
+    first: Array
+    second: Array
+    largest: Array | float = 1.0
+
+    @classmethod
+    def of(cls, kinds: list[tuple[Array, Array]]) -> "Changes":
+        """From how many images there are of each kind, and their x."""
+        counts, x = (np.stack(arrays) for arrays in zip(*kinds, strict=True))
+        return cls((counts * x).sum(axis=0), (counts * x**2).sum(axis=0), x.max(axis=0))
+
+
 def recall_difference(gained: Array, lost: Array, n: Array) -> Intervals:
     """Differences of two shares of the same n images: adjusted Wald limits (Bonett and Price 2012, equation 3)."""
     p, q = (gained + 1) / (n + 2), (lost + 1) / (n + 2)
@@ -46,14 +62,31 @@ def recall_difference(gained: Array, lost: Array, n: Array) -> Intervals:
 def share_difference(strata: Strata, pairs: Pairs) -> Intervals:
     """Differences of the shares of the population that two policies call: `(C,)`."""
     gains, losses = Changes(pairs.gained, pairs.gained), Changes(pairs.lost, pairs.lost)
-    found = _difference(strata, gains, losses)
+    found = mean_difference(strata, gains, losses)
     low, high = found.low - strata.unseen, found.high + strata.unseen
     return Intervals(found.value, np.maximum(low, -1.0), np.minimum(high, 1.0))
 
 
-def cost_difference(strata: Strata, more: "Changes", less: "Changes") -> Intervals:
-    """Difference of the expected cost, from what images cost `more` and `less`."""
-    return _difference(strata, more, less)
+def mean_difference(strata: Strata, gains: Changes, losses: Changes, unseen: float = 1.0) -> Intervals:
+    """Differences of the population's means of an x, from what images of each class gain and lose of it: `(C,)`.
+
+    Square-and-add limits (Zou and Donner 2008) with the covariance of gains and losses, which exclude each other.
+    """
+    weights, n = strata.weights[:, None], strata.n[:, None]
+    up, down = (total(weights, n, c.first, c.second, c.largest, unseen) for c in (gains, losses))
+    spreads = [np.sqrt(variance_of(weights, n, c.first, c.second)) for c in (gains, losses)]
+    covariance = -(weights**2 * gains.first * losses.first / np.maximum(n, 1.0)).sum(axis=0)
+    product = spreads[0] * spreads[1]
+    correlation = np.maximum(np.divide(covariance, product, out=np.zeros(product.shape), where=product > 0), -1.0)
+
+    def distance(one: Array, other: Array) -> Array:
+        together: Array = np.sqrt(np.maximum(one**2 + other**2 - 2 * correlation * one * other, 0.0))
+        return together
+
+    value = up.value - down.value
+    low = value - distance(up.value - up.low, down.high - down.value)
+    high = value + distance(up.high - up.value, down.value - down.low)
+    return Intervals(value, low, high)
 
 
 def precision_difference(strata: Strata, pairs: Pairs, own: NDArray[np.intp]) -> Intervals:
@@ -72,41 +105,7 @@ def precision_difference(strata: Strata, pairs: Pairs, own: NDArray[np.intp]) ->
         moves.append((right - np.where(known, value, 0.0)) / np.where(known, called, 1.0))
     cells = [(pairs.gained, moves[0]), (pairs.lost, -moves[1]), (pairs.both, moves[0] - moves[1])]
     up, down = (Changes.of([(n, np.maximum(sign * move, 0.0)) for n, move in cells]) for sign in (1.0, -1.0))
-    spread = _difference(strata, up, down, unseen=MID_P)
+    spread = mean_difference(strata, up, down, unseen=MID_P)
     value = values[0] - values[1]
     low, high = value - (spread.value - spread.low), value + (spread.high - spread.value)
     return Intervals(value, np.maximum(low, -1.0), np.minimum(high, 1.0)).where(known, low=-1.0, high=1.0)
-
-
-@dataclass(frozen=True, eq=False)
-class Changes:
-    """Sums over each class's images of x ≥ 0 and of x², `(K, C)`, and the largest x that one image of it can have."""
-
-    first: Array
-    second: Array
-    largest: Array | float = 1.0
-
-    @classmethod
-    def of(cls, kinds: list[tuple[Array, Array]]) -> "Changes":
-        """From how many images there are of each kind, and their x."""
-        counts, x = (np.stack(arrays) for arrays in zip(*kinds, strict=True))
-        return cls((counts * x).sum(axis=0), (counts * x**2).sum(axis=0), x.max(axis=0))
-
-
-def _difference(strata: Strata, gains: Changes, losses: Changes, unseen: float = 1.0) -> Intervals:
-    """Square-and-add limits (Zou and Donner 2008) with the covariance of gains and losses, which exclude each other."""
-    weights, n = strata.weights[:, None], strata.n[:, None]
-    up, down = (total(weights, n, c.first, c.second, c.largest, unseen) for c in (gains, losses))
-    spreads = [np.sqrt(variance_of(weights, n, c.first, c.second)) for c in (gains, losses)]
-    covariance = -(weights**2 * gains.first * losses.first / np.maximum(n, 1.0)).sum(axis=0)
-    product = spreads[0] * spreads[1]
-    correlation = np.maximum(np.divide(covariance, product, out=np.zeros(product.shape), where=product > 0), -1.0)
-
-    def distance(one: Array, other: Array) -> Array:
-        together: Array = np.sqrt(np.maximum(one**2 + other**2 - 2 * correlation * one * other, 0.0))
-        return together
-
-    value = up.value - down.value
-    low = value - distance(up.value - up.low, down.high - down.value)
-    high = value + distance(up.high - up.value, down.value - down.low)
-    return Intervals(value, low, high)

@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from decision.arrays import Flags, Labels, Logits, Priors
 from decision.bundle import Bundle
-from decision.differences import Changes, Pairs, cost_difference, precision_difference, recall_difference
+from decision.differences import Changes, Pairs, mean_difference, precision_difference, recall_difference
 from decision.differences import share_difference as shares_apart
 from decision.holdout import Holdout
-from decision.intervals import Array, Interval, Intervals, Strata, mean, precision, recall, share
+from decision.intervals import Array, Interval, Intervals, recall
+from decision.mixtures import Strata, mean, precision, share
 from decision.policy import ABSTAIN, Policy
 from decision.rules import Cost
 
@@ -209,6 +210,6 @@ def _cost_difference(sample: _Sample, strata: Strata, ours: _Calls, theirs: _Cal
     up, down = np.maximum(change, 0.0)[:, None], np.maximum(-change, 0.0)[:, None]
     dearest = costs.max(axis=1, keepdims=True)
     more, less = (Changes(sample.by_class(x), sample.by_class(x**2), dearest) for x in (up, down))
-    found = cost_difference(strata, more, less).at(0)
+    found = mean_difference(strata, more, less).at(0)
     unseen = float((strata.priors * dearest[:, 0])[strata.n <= 0].sum())
     return Interval(found.value, found.low - unseen, found.high + unseen)

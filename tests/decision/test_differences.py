@@ -4,12 +4,13 @@ import pytest
 from decision.differences import (
     Changes,
     Pairs,
-    cost_difference,
+    mean_difference,
     precision_difference,
     recall_difference,
     share_difference,
 )
-from decision.intervals import Intervals, Strata, precision
+from decision.intervals import Intervals
+from decision.mixtures import Strata, precision
 
 REPETITIONS = 2000
 
@@ -43,7 +44,7 @@ def test_differences_cover_about_95_percent(k: int, change: float) -> None:
     false = np.arange(k)[:, None] > 0
     gains, losses = (np.where(false, calls, 0.0) for calls in (pairs.gained, pairs.lost))
     most = false.astype(float)
-    found = cost_difference(strata, Changes(gains, gains, most), Changes(losses, losses, most))
+    found = mean_difference(strata, Changes(gains, gains, most), Changes(losses, losses, most))
     assert 0.93 <= covers(found, pi[1:] @ (one - other)[1:]) <= 0.99
 
 

@@ -4,7 +4,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decision.intervals import Interval, Strata, clopper_pearson, mean, precision, share, wilson
+from decision.intervals import Interval, clopper_pearson, wilson
 
 
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -38,104 +38,7 @@ def test_wilson_agrees_with_scipy() -> None:
         assert (float(low), float(high)) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
-OWN = np.array([0])
-
-
-def world(k: int, share_: float, priors: str, repetitions: int) -> tuple[Strata, np.ndarray, np.ndarray]:
-    """Strata, the share of each class that is called, and calls `(k, repetitions)`; class 0 is mostly called."""
-    rng = np.random.default_rng(k)
-    n = np.concatenate([[200], np.geomspace(2000, 50, k - 1).astype(int)]).astype(float)
-    pi = n / n.sum() if priors == "natural" else np.full(k, 1 / k)
-    shares = np.concatenate([[0.9], np.full(k - 1, share_)])
-    return Strata(pi, n), shares, rng.binomial(n.astype(int)[:, None], shares[:, None], (k, repetitions)).astype(float)
-
-
-@pytest.mark.parametrize("priors", ["natural", "uniform"])
-@pytest.mark.parametrize(("k", "called"), [(2, 0.005), (2, 0.1), (12, 0.02), (12, 0.1)])
-def test_precision_and_shares_cover_about_95_percent(k: int, called: float, priors: str) -> None:
-    strata, shares, hits = world(k, called, priors, 2000)
-    pi = strata.priors
-    for found, truth in (
-        (precision(strata, hits, np.zeros(2000, dtype=int)), pi[0] * shares[0] / (pi @ shares)),
-        (share(strata, hits), pi @ shares),
-    ):
-        assert 0.93 <= np.mean((found.low <= truth) & (truth <= found.high)) <= 0.99
-
-
-def test_precision_by_hand_and_at_its_ends() -> None:
-    strata = Strata(np.array([0.1, 0.9]), np.array([100.0, 1000.0]))
-    hits = np.array([[90.0, 0.0, 90.0, 0.0], [20.0, 0.0, 0.0, 20.0]])
-    usual, none, perfect, hopeless = (precision(strata, hits, np.zeros(4, dtype=int)).at(i) for i in range(4))
-    assert usual.value == pytest.approx(0.09 / (0.09 + 0.018))
-    assert usual.low < usual.value < usual.high
-    assert (np.isnan(none.value), none.low, none.high) == (True, 0.0, 1.0)
-    assert (perfect.value, perfect.high) == (1.0, 1.0)
-    assert perfect.low < 1.0
-    assert (hopeless.value, hopeless.low) == (0.0, 0.0)
-    assert 0.0 < hopeless.high < 1.0
-
-
 def test_an_interval_prints_itself_also_where_it_is_undefined() -> None:
     assert str(Interval(0.314, 0.27, 0.365)) == "0.31 [0.27, 0.36]"
     assert f"{Interval(0.0126, 0.01, 0.02):.3f}" == "0.013 [0.010, 0.020]"
     assert str(Interval(float("nan"), 0.0, 1.0)) == "undefined [0.00, 1.00]"
-
-
-def test_a_share_of_one_class_is_wilsons() -> None:
-    hits = np.array([[30.0, 12.0, 88.0]])
-    found = share(Strata(np.ones(1), np.array([100.0])), hits)
-    low, high = wilson(hits[0], 100.0)
-    np.testing.assert_allclose((found.value, found.low, found.high), (hits[0] / 100, low, high))
-
-
-def test_a_few_calls_have_garwoods_upper_limit() -> None:
-    """For rare events of one class the binomial is Poisson: scipy's chi-square form of Garwood 1936."""
-    found = share(Strata(np.ones(1), np.array([1e6])), np.arange(10.0)[None])
-    np.testing.assert_allclose(found.high * 1e6, scipy.stats.chi2.ppf(0.975, 2 * (np.arange(10) + 1)) / 2, rtol=1e-4)
-    np.testing.assert_allclose(found.low[1:] * 1e6, scipy.stats.chi2.ppf(0.025, 2 * np.arange(1, 10)) / 2, rtol=1e-4)
-    assert found.low[0] == 0.0
-
-
-def test_calls_and_misses_mirror_each_other() -> None:
-    strata, _, hits = world(12, 0.1, "uniform", 50)
-    called, missed = share(strata, hits), share(strata, strata.n[:, None] - hits)
-    np.testing.assert_allclose(called.value, 1 - missed.value)
-    np.testing.assert_allclose(called.low, 1 - missed.high, atol=1e-12)
-
-
-def test_a_class_without_an_image_may_be_anything() -> None:
-    hits = np.array([[50.0], [0.0]])
-    unseen, seen = (Strata(np.array([0.8, 0.2]), np.array([100.0, n])) for n in (0.0, 1000.0))
-    assert unseen.unseen == 0.2
-    assert share(unseen, hits).value == pytest.approx(0.5), "the share of what is known"
-    assert share(unseen, hits).high == pytest.approx(share(seen, hits).high + 0.2, abs=0.01)
-    assert precision(unseen, hits, OWN).low < 0.67
-    assert precision(seen, hits, OWN).low > 0.98
-    own_unseen = precision(unseen, hits, np.array([1])).at(0)
-    assert (np.isnan(own_unseen.value), own_unseen.low, own_unseen.high) == (True, 0.0, 1.0)
-
-
-def test_the_mean_of_one_size_is_a_share_of_it() -> None:
-    strata, _, hits = world(12, 0.1, "natural", 20)
-    cost = 7.0
-    found, expected = mean(strata, cost * hits, cost**2 * hits, cost), share(strata, hits)
-    for one, other in ((found.value, expected.value), (found.low, expected.low), (found.high, expected.high)):
-        np.testing.assert_allclose(one, cost * other)
-
-
-def test_the_mean_of_several_sizes_has_the_variance_of_a_bootstrap() -> None:
-    rng = np.random.default_rng(0)
-    x = rng.choice([0.0, 1.0, 20.0], (2, 500), p=[0.7, 0.2, 0.1])
-    strata = Strata(np.array([0.3, 0.7]), np.array([500.0, 500.0]))
-    found = mean(strata, x.sum(axis=1)[:, None], (x**2).sum(axis=1)[:, None], 20.0).at(0)
-    draws = [(strata.priors * [rng.choice(row, 500).mean() for row in x]).sum() for _ in range(4000)]
-    assert found.value == pytest.approx(strata.priors @ x.mean(axis=1))
-    np.testing.assert_allclose((found.low, found.high), np.percentile(draws, [2.5, 97.5]), rtol=0.03)
-
-
-def test_a_heavy_class_that_was_never_called_is_not_without_risk() -> None:
-    heavy = Strata(np.array([0.5, 0.5]), np.array([10_000.0, 20.0]))
-    light = Strata(np.array([0.998, 0.002]), np.array([10_000.0, 20.0]))
-    hits = np.array([[50.0], [0.0]])
-    assert share(heavy, hits).high[0] > 0.05
-    assert share(light, hits).high[0] < 0.008
