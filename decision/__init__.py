@@ -24,14 +24,15 @@ from decision.holdout import Holdout
 from decision.images import InputSpec, decode, read_image, to_input
 from decision.intervals import Interval
 from decision.label_shift import Known, NotIdentifiable, PriorsEstimate, estimate_priors
+from decision.label_shift_fit import LabelShiftFit, label_shift_fit
 from decision.policy import ABSTAIN, Decisions, Policy, PolicyDocument, parse_policy
 from decision.preview import Figures, Preview, preview
 from decision.priors import adjust
 
 __all__ = [
     "ABSTAIN", "BrokenImage", "Bundle", "BundleError", "Calibration", "Certificate", "Decisions", "Fault", "Figures",
-    "Holdout", "ImageError", "InputSpec", "Interval", "Known", "Manifest", "NotCertifiable", "NotIdentifiable",
-    "Policy", "PolicyDocument", "PolicyError", "Preview", "PriorsEstimate", "TooManyPixels", "UnsupportedImage",
-    "adjust", "certify", "decode", "estimate_priors", "load_bundle", "parse_policy", "preview", "read_image",
-    "save_bundle", "softmax", "to_input",
+    "Holdout", "ImageError", "InputSpec", "Interval", "Known", "LabelShiftFit", "Manifest", "NotCertifiable",
+    "NotIdentifiable", "Policy", "PolicyDocument", "PolicyError", "Preview", "PriorsEstimate", "TooManyPixels",
+    "UnsupportedImage", "adjust", "certify", "decode", "estimate_priors", "label_shift_fit", "load_bundle",
+    "parse_policy", "preview", "read_image", "save_bundle", "softmax", "to_input",
 ]  # fmt: skip
