@@ -1,25 +1,41 @@
 """Do the promises hold on real images? Certificates, prior adjustment and label shift on a bundle's held-out images.
 
-    python -m benchmarks.real_data models/solar [models/mnist …] [--recall 0.9] [--splits 1000] [--out real_data.json]
+    python -m benchmarks.real_data models/solar [models/mnist …] [--data FOLDER] [--splits 1000] [--out real_data.json]
 
 Certificates: tune and test images of each class are dealt anew into parts of the same sizes; with the threshold the
 r-th smallest of n tune images, the misses among m test images follow the beta-binomial law BB(m; r, n - r + 1),
 whatever the network is. The table has the chi-square p-value of that, and P(test recall ≥ target) as predicted and as
 observed. Prior adjustment: test images are weighted to forward and backward long tails; NLL and accuracy are given
 with and without adjustment to the tail, and how far EM, BBSE and RLLS land from it, with what the tune split knows,
-against how far the calibration priors are. Exit code 1 where a p-value is below 0.001.
+against how far the calibration priors are. With --data, the folder of the data sets, the test images are also given
+to the network with less contrast and with noise: no shift of priors, so that the estimates should fail and the test of
+label shift should say so. Exit code 1 where a p-value is below 0.001.
 """
 
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import scipy.stats
 
-from decision import Bundle, Known, NotCertifiable, NotIdentifiable, adjust, certify, estimate_priors, load_bundle
+from decision import (
+    Bundle,
+    Known,
+    NotCertifiable,
+    NotIdentifiable,
+    adjust,
+    certify,
+    estimate_priors,
+    label_shift_fit,
+    load_bundle,
+)
 from decision.label_shift import Method
+from training.dataset import load_dataset
+from training.export import onnx_logits
+from training.splits import split
 
 CONFIDENCE = 0.95
 FACTORS = (10.0, 100.0)
@@ -32,6 +48,7 @@ SMALLEST_P = 0.001
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", type=Path)
+    parser.add_argument("--data", type=Path)
     parser.add_argument("--recall", type=float, default=0.9)
     parser.add_argument("--splits", type=int, default=1000)
     parser.add_argument("--out", type=Path)
@@ -44,7 +61,10 @@ def main() -> int:
         print(certificate_table(certificates, given.recall, given.splits))
         tails = [tail_row(bundle, factor, forward) for factor in FACTORS for forward in (True, False)]
         print("\n" + tail_table(tails))
-        found[bundle.manifest.name] = {"certificates": certificates, "tails": tails}
+        drifts = [] if given.data is None else drift_rows(bundle, given.data / bundle.manifest.training["data"])
+        if drifts:
+            print("\n" + drift_table(drifts))
+        found[bundle.manifest.name] = {"certificates": certificates, "tails": tails, "drifts": drifts}
     if given.out:
         given.out.write_text(json.dumps(found, indent=1) + "\n")
     smallest = [row["p_value"] for rows in found.values() for row in rows["certificates"] if "p_value" in row]
@@ -113,11 +133,52 @@ def tail_row(bundle: Bundle, factor: float, forward: bool) -> dict:
     row["distance calibration"] = float(np.abs(source - tail).sum())
     copies = np.round(weights / weights.sum() * LIVE).astype(int)
     live = np.repeat(calibrated, copies, axis=0)
-    tune = bundle.holdout.part("tune")
-    known = Known(bundle.calibration.probabilities(tune.logits), tune.labels, source)
+    known = tuned(bundle)
     for method in METHODS:
         row[f"distance {method}"] = distance(live, known, tail, method)
     return row
+
+
+def drift_rows(bundle: Bundle, data: Path) -> list[dict]:
+    """What estimates and the test of label shift make of test images as they are, and of images that look different."""
+    spec = bundle.input
+    dataset = load_dataset(str(data), size=(spec.height, spec.width))
+    rows = split(dataset, None, bundle.manifest.seed).test
+    labels, network = dataset.labels[rows], bundle.network.read_bytes()
+    mix = np.bincount(labels, minlength=len(bundle.classes)) / len(labels)
+    found = []
+    for name, change in DRIFTS.items():
+        live = bundle.calibration.probabilities(onnx_logits(network, change(dataset.images[rows])).astype(np.float64))
+        fit = label_shift_fit(probabilities=live, holdout=tuned(bundle))
+        errors = {f"distance {method}": distance(live, tuned(bundle), mix, method) for method in METHODS}
+        accuracy = float(np.mean(live.argmax(axis=1) == labels))
+        found.append({"images": name, "accuracy": accuracy, "p_value": fit.p_value} | errors)
+    return found
+
+
+def tuned(bundle: Bundle) -> Known:
+    """What the tune split knows."""
+    tune = bundle.holdout.part("tune")
+    return Known(bundle.calibration.probabilities(tune.logits), tune.labels, bundle.calibration_priors)
+
+
+def less_contrast(images: np.ndarray) -> np.ndarray:
+    """Halfway to each image's own mean."""
+    middle = images.mean(axis=(1, 2), keepdims=True)
+    return (middle + (images - middle) / 2).round().astype(np.uint8)
+
+
+def noisy(images: np.ndarray) -> np.ndarray:
+    """With Gaussian noise of a twelfth of the range."""
+    noise = np.random.default_rng(0).normal(0, 255 / 12, images.shape)
+    return np.clip(images + noise, 0, 255).round().astype(np.uint8)
+
+
+DRIFTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "as they are": lambda images: images,
+    "less contrast": less_contrast,
+    "noise": noisy,
+}
 
 
 def distance(live: np.ndarray, known: Known, truth: np.ndarray, method: Method) -> float:
@@ -157,6 +218,15 @@ def tail_table(rows: list[dict]) -> str:
         order = [0, 2, 1, 3, *range(4, len(values))]
         figures = " | ".join(f"{values[i]:.3f}" for i in order)
         lines.append(f"| {row['direction']}, {row['factor']:g}:1 | {figures} |")
+    return "\n".join(lines)
+
+
+def drift_table(rows: list[dict]) -> str:
+    names = [name for name in rows[0] if name not in ("images", "p_value")]
+    lines = [f"| test images | p-value of label shift | {' | '.join(names)} |", "|---" * (2 + len(names)) + "|"]
+    for row in rows:
+        cells = [f"{row[name]:.3f}" for name in names]
+        lines.append(f"| {row['images']} | {row['p_value']:.2g} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -94,7 +94,9 @@ def maximum_likelihood(known: Array, seen: Array) -> tuple[Array, Array]:
     last = -np.inf
     for step in range(ITERATIONS):
         joint = shares * priors
-        of_class = joint * (seen / joint.sum(axis=1))[:, None]  # E-step: how many answers of each bin are of each class
+        fitted = joint.sum(axis=1)  # 0 in a bin without answers whose classes have died out
+        of_bin = np.divide(seen, fitted, out=np.zeros(b), where=fitted > 0)
+        of_class = joint * of_bin[:, None]  # E-step: how many answers of each bin are of each class
         live = of_class.sum(axis=0)
         priors = live / seen.sum()  # M-step
         shares = (known + of_class) / (held_out + live)

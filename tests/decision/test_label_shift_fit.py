@@ -59,6 +59,16 @@ def test_a_class_that_nobody_has_seen_is_found_and_where() -> None:
     assert found.predicted[worst] in (0, 1)
 
 
+def test_classes_may_die_out() -> None:
+    held_out = np.array([[90.0, 5.0, 0.0], [10.0, 90.0, 0.0], [0.0, 5.0, 1e-3]])
+    shares, priors = maximum_likelihood(held_out, np.array([1e6, 0.0, 0.0]))
+    assert np.isfinite(shares).all()
+    assert priors[0] == pytest.approx(1.0, abs=1e-4)
+    rng = np.random.default_rng(0)
+    live = probabilities(np.zeros(200_000, dtype=np.int64), rng)
+    assert 0.0 <= label_shift_fit(probabilities=live[live.argmax(axis=1) == 0], holdout=known(rng)).p_value < 1e-9
+
+
 def test_the_fit_finds_the_live_priors() -> None:
     found = fit(np.array([0.1, 0.2, 0.3, 0.4]), 20_000, 1)
     np.testing.assert_allclose(found.priors, [0.1, 0.2, 0.3, 0.4], atol=0.06)
