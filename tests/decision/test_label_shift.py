@@ -149,3 +149,9 @@ def test_classes_that_cannot_be_told_apart_are_not_identifiable() -> None:
 def test_arguments_that_do_not_fit_are_refused(arguments: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="expected"):
         estimate_priors(holdout=known(300), **arguments)
+
+
+def test_a_class_that_nobody_was_predicted_to_be_is_no_fault() -> None:
+    found = estimate_priors(counts=[90, 10, 0], method="bbse", holdout=known(600), resamples=10)
+    assert found.priors.sum() == pytest.approx(1.0)
+    assert found.priors[2] < 0.05

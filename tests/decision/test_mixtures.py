@@ -100,3 +100,14 @@ def test_a_heavy_class_that_was_never_called_is_not_without_risk() -> None:
     hits = np.array([[50.0], [0.0]])
     assert share(heavy, hits).high[0] > 0.05
     assert share(light, hits).high[0] < 0.008
+
+
+def test_one_true_call_among_few_false_ones_leaves_precision_open() -> None:
+    """Its upper limit is more than twice its value: the lower limit of the ratio is that of its parts."""
+    strata = Strata(np.array([0.1, 0.9]), np.array([200.0, 1000.0]))
+    found = precision(strata, np.array([[1.0], [2.0]]), OWN).at(0)
+    true_high = 0.1 * float(wilson(1, 200)[1])
+    false_low = float(share(Strata(np.array([0.9]), np.array([1000.0])), np.array([[2.0]])).low[0])
+    assert found.value == pytest.approx(0.0005 / (0.0005 + 0.0018))
+    assert found.high == pytest.approx(1 / (1 + false_low / true_high), rel=1e-3)
+    assert found.low < 0.05

@@ -363,3 +363,11 @@ def test_recall_and_cost_that_cannot_be_are_pointed_at(rule: dict[str, object], 
 def test_recall_without_held_out_images_is_refused() -> None:
     with pytest.raises(PolicyError, match="needs held-out images"):
         compile_policy(offered({"kind": "recall", "targets": {"a": 0.9}}), ("a", "b"), PLAIN, np.array([0.5, 0.5]))
+
+
+def test_labels_and_flags_are_said_by_name() -> None:
+    value = certified({"kind": "recall", "targets": {"b": 0.9}})
+    assert [value.label(label) for label in (0, 2, ABSTAIN)] == ["a", "c", None]
+    assert value.named(np.array([True, False, True])) == ["a", "c"]
+    assert value.by_class(np.array([0.5, 0.25, 0.25])) == {"a": 0.5, "b": 0.25, "c": 0.25}
+    assert value.thresholds == {"b": value.certificates[0].threshold}

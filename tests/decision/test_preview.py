@@ -239,3 +239,13 @@ def test_a_preview_of_a_bundle_as_loaded(bundle: Bundle) -> None:
     assert found.classes == ("red", "green", "blue")
     assert found.n.sum() == 20
     assert replace(found, against=None).policy is found.policy
+
+
+def test_what_cannot_be_flagged_by_both_is_not_compared() -> None:
+    holdout = held_out()
+    found = preview(bundle_of(holdout), policy_of(RULES[2], holdout), against=policy_of(RULES[0], holdout))
+    assert found.difference is not None
+    for name in ("flag_recall", "flag_precision", "flagged_share"):
+        of_policy, apart = getattr(found.policy, name).at(0), getattr(found.difference, name).at(3)
+        assert (np.isnan(of_policy.value), of_policy.low, of_policy.high) == (True, 0.0, 1.0), "a has no threshold"
+        assert (np.isnan(apart.value), apart.low, apart.high) == (True, -1.0, 1.0), "argmax has none"

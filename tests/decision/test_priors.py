@@ -80,3 +80,18 @@ def test_the_tolerance_is_divided_out() -> None:
     priors = priors_from_mapping({"b": 0.5, "a": 0.5000009}, ("a", "b"))
     assert priors.sum() == pytest.approx(1.0, abs=1e-15)
     assert priors[0] > priors[1]
+
+
+@pytest.mark.parametrize(
+    ("p", "from_", "to"),
+    [
+        ([[0.5, 0.5]], [0.5, 0.5], [1.0, 0.0]),
+        ([[0.5, 0.5]], [1.0, 0.0], [0.5, 0.5]),
+        ([[1.1, -0.1]], [0.5, 0.5], [0.5, 0.5]),
+    ],
+)
+def test_adjusting_asks_for_probabilities_and_priors_above_0(
+    p: list[list[float]], from_: list[float], to: list[float]
+) -> None:
+    with pytest.raises(ValueError, match="at least 0 and priors above 0"):
+        adjust(p, from_=from_, to=to)
