@@ -51,6 +51,8 @@ class Cell:
     false_rate: float
     spread: float
     change: float
+    busy: float = 0.0
+    """Share of the class next to `own` that is called, if not 0: a class that is nearly always taken for it."""
 
 
 def grid() -> list[Cell]:
@@ -59,6 +61,12 @@ def grid() -> list[Cell]:
         for values in itertools.product(
             (2, 12), ((2000, 50), (500, 30)), ("natural", "uniform", "reversed"), (False, True), (0.6, 0.9),
             (0.001, 0.005, 0.02, 0.1), (1.0, 10.0), (0.02, 0.3),
+        )
+    ] + [
+        Cell(*values)
+        for values in itertools.product(
+            (2, 3, 12), ((2000, 50), (500, 30)), ("natural", "uniform", "reversed"), (False, True), (0.6, 0.9),
+            (0.02,), (1.0,), (0.02, 0.3), (0.9, 0.98),
         )
     ]  # fmt: skip
 
@@ -91,6 +99,8 @@ def measured(cell: Cell, repetitions: int, seed: int) -> dict:
 
     a = np.minimum(cell.false_rate * np.geomspace(np.sqrt(cell.spread), 1 / np.sqrt(cell.spread), k), 0.4)
     a[own] = cell.recall
+    if cell.busy:
+        a[own - 1 if cell.rare else own + 1] = cell.busy
     only_a = a * cell.change
     only_b = np.minimum(only_a, 1 - a) / 2
     b = a - only_a + only_b

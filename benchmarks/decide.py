@@ -68,7 +68,9 @@ def decisions(rounds: int) -> list[dict]:
 def previews(rounds: int) -> list[dict]:
     k, n = 100, 10_000
     z = logits(n, k)
-    bundle: Any = SimpleNamespace(classes=names(k), holdout=Holdout(z, labels(n, k), np.full(n, "test"), np.arange(n)))
+    bundle: Any = SimpleNamespace(
+        classes=names(k), calibration=calibration(k), holdout=Holdout(z, labels(n, k), np.full(n, "test"), np.arange(n))
+    )
     made = policies(k)
     rows = []
     for name, policy in made.items():
@@ -104,6 +106,10 @@ def logits(n: int, k: int) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(n, k)) + 3 * np.eye(k)[labels(n, k)]
 
 
+def calibration(k: int) -> Calibration:
+    return Calibration(1.3, np.zeros(k))
+
+
 def policies(k: int) -> dict[str, Policy]:
     """One of each rule, at deployment priors that are not the calibration ones."""
     few = names(k)[:3]
@@ -114,13 +120,15 @@ def policies(k: int) -> dict[str, Policy]:
         "recall": {"kind": "recall", "targets": dict.fromkeys(few, 0.9)},
         "cost": {"kind": "cost", "costs": {few[0]: {few[1]: 5.0}}},
     }
-    calibration, priors = Calibration(1.3, np.zeros(k)), np.geomspace(50, 1, k) / np.geomspace(50, 1, k).sum()
+    priors = np.geomspace(50, 1, k) / np.geomspace(50, 1, k).sum()
     n = 200 * k
     holdout = Holdout(logits(n, k), labels(n, k), np.full(n, "tune"), np.arange(n))
     made = {name: PolicyDocument.model_validate({"rule": rule, "deployment_priors": "uniform"})
             for name, rule in rules.items()}  # fmt: skip
     made["priors, abstaining"] = made["priors"].model_copy(update={"abstain_below": 0.5})
-    return {name: compile_policy(document, names(k), calibration, priors, holdout) for name, document in made.items()}
+    return {
+        name: compile_policy(document, names(k), calibration(k), priors, holdout) for name, document in made.items()
+    }
 
 
 if __name__ == "__main__":

@@ -33,7 +33,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--run-tests", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.run_tests:
+        return run_tests()
     with tempfile.TemporaryDirectory() as folder:
         shards = [Shard(Path(folder) / str(i)) for i in range(given.processes)]
         there_are = {shard.sample(given.mutants, given.seed, i, given.processes) for i, shard in enumerate(shards)}
@@ -48,14 +51,25 @@ def main() -> int:
     return int(killed < ENOUGH_KILLED * len(results))
 
 
+def run_tests() -> int:
+    """The tests of the module that is mutated here, and then, if they notice nothing, all others of the arithmetic."""
+    changed = subprocess.run(["git", "diff", "--name-only", "decision"], capture_output=True, text=True, check=True)
+    own = [
+        test for path in changed.stdout.split() if (test := Path(f"tests/decision/test_{Path(path).name}")).is_file()
+    ]
+    others = [path for path in sorted(Path("tests/decision").glob("test_*.py"))
+              if path not in own and str(path) not in NOT_ARITHMETIC]  # fmt: skip
+    pytest = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0"]
+    return next((1 for part in (own, others) if part and subprocess.run([*pytest, *part]).returncode), 0)
+
+
 class Shard:
     """A copy of the committed tree with its part of the sample."""
 
     def __init__(self, tree: Path) -> None:
         self.tree, self.session = tree, tree / "session.sqlite"
         subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", ".", str(tree)], check=True)
-        ignored = " ".join(f"--ignore={path}" for path in NOT_ARITHMETIC)
-        tests = f"{sys.executable} -m pytest -x -q -p no:cacheprovider --hypothesis-seed=0 {ignored} tests/decision"
+        tests = f"{sys.executable} -m benchmarks.mutation --run-tests"
         modules = ", ".join(f'"decision/{name}.py"' for name in MODULES)
         (tree / "mutation.toml").write_text(
             f'[cosmic-ray]\nmodule-path = [{modules}]\ntimeout = {SECONDS}\ntest-command = "{tests}"\n'

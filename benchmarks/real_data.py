@@ -67,9 +67,10 @@ def main() -> int:
         found[bundle.manifest.name] = {"certificates": certificates, "tails": tails, "drifts": drifts}
     if given.out:
         given.out.write_text(json.dumps(found, indent=1) + "\n")
-    smallest = [row["p_value"] for rows in found.values() for row in rows["certificates"] if "p_value" in row]
-    print(f"\nsmallest p-value {min(smallest):.4f} of {len(smallest)}")
-    return int(min(smallest) < SMALLEST_P)
+    p_values = [row["p_value"] for rows in found.values() for row in rows["certificates"] if "p_value" in row]
+    smallest = min(p_values, default=1.0)
+    print(f"\nsmallest p-value {smallest:.4f} of {len(p_values)}")
+    return int(smallest < SMALLEST_P)
 
 
 def miss_law(bundle: Bundle, k: int, recall: float, splits: int) -> dict:

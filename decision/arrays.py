@@ -5,6 +5,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+ROW_TOLERANCE = 1e-3  # of stored answers, kept as float16
+
 Logits: TypeAlias = NDArray[np.float64]
 """`(n, K)`, any finite real number, free up to a constant per row."""
 Probabilities: TypeAlias = NDArray[np.float64]
@@ -25,6 +27,16 @@ def as_logits(logits: ArrayLike) -> Logits:
     if not np.isfinite(z).all():
         raise ValueError("expected finite logits, got NaN or infinity")
     return z
+
+
+def as_probabilities(probabilities: ArrayLike, classes: int) -> Probabilities:
+    """Probabilities as a float64 array `(n, classes)`, n ≥ 1; ValueError unless each row is one of probabilities."""
+    p = np.asarray(probabilities, dtype=np.float64)
+    if p.ndim != 2 or p.shape[1] != classes or len(p) == 0:
+        raise ValueError(f"expected probabilities of shape (n, {classes}), got {p.shape}")
+    if not (p >= 0).all() or not (np.abs(p.sum(axis=1) - 1) <= ROW_TOLERANCE).all():
+        raise ValueError("expected probabilities of at least 0, each row summing to 1")
+    return p
 
 
 def softmax(logits: ArrayLike) -> Probabilities:

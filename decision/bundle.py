@@ -65,7 +65,7 @@ class Manifest(_Part):
     policy: PolicyDocument
     metrics: dict[str, Interval]
     training: dict[str, Any]
-    seed: int
+    seed: Annotated[int, Field(ge=0)]
     libraries: dict[str, str]
     files: dict[str, str] = Field(default_factory=dict)
 
@@ -128,7 +128,8 @@ class Bundle:
     @cached_property
     def known(self) -> Known:
         """The holdout's calibrated probabilities and labels: what estimates of live priors compare with."""
-        return Known(self.calibration.probabilities(self.holdout.logits), self.holdout.labels, self.calibration_priors)
+        known = self.calibration.probabilities(self.holdout.logits)
+        return Known(known, self.holdout.labels, self.calibration_priors, self.holdout.groups)
 
     def policy(self, document: PolicyDocument | Mapping[str, Any] | None = None) -> Policy:
         """Compile a policy document (the bundle's default without one). Raises PolicyError."""

@@ -50,8 +50,8 @@ class Certificate:
             self.expected_precision and f", expected precision {self.expected_precision} at the deployment priors"
         )
         return (
-            f"{what} of {self.class_name} ≥ {self.recall:g} with confidence {self.confidence:g}{joint}, from {self.n} "
-            f"held-out images, threshold {self.threshold:.3g}{expected or ''}; {self.ASSUMES}"
+            f"{what} of {self.class_name} ≥ {self.recall} with confidence {self.confidence}{joint}, from {self.n} "
+            f"held-out images, threshold {self.threshold:.4g}{expected or ''}; {self.ASSUMES}"
         )
 
 
@@ -109,10 +109,10 @@ def _shortfall(values: NDArray[np.float64], recall: float, confidence: float, jo
     n, lost, delta = len(values), int(np.isneginf(values).sum()), (1.0 - confidence) / joint
     best = float(betaincinv(n - lost, lost + 1, delta)) if n > lost else 0.0
     needed = images_needed(recall, delta, lost / n if n else 0.0)
-    would = "more like them would not help" if needed is None else f"expected at least {needed:,}"
+    would = f"expected at least {needed:,}" if needed else f"no number of them up to {MOST_IMAGES:,} would do"
     jointly = "" if joint == 1 else f", jointly over {joint} targets,"
     detail = (
-        f"recall {recall:g} is not certifiable with confidence {confidence:g}{jointly} from {n:,} held-out images: "
+        f"recall {recall} is not certifiable with confidence {confidence}{jointly} from {n:,} held-out images: "
         f"{would}; they certify a recall of up to {math.floor(best * 1000) / 1000:g}"
     )
     return Shortfall("", detail, best, needed)
@@ -128,10 +128,14 @@ def largest_rank(n: int, recall: float, delta: float) -> int:
 
 
 def images_needed(recall: float, delta: float, lost: float = 0.0) -> int | None:
-    """The smallest n that certifies `recall` when a share `lost` of the images is out of reach.
+    """A number of images that certifies `recall` when a share `lost` of them is out of reach.
 
-    Without a loss this is the smallest n with recall^n ≤ δ. None where no n up to ten million does.
+    Without a loss it is the smallest, the n from which on recall^n ≤ δ. None where no n up to ten million will do.
     """
+    if lost == 0:
+        fewest = max(1, math.ceil(math.log(delta) / math.log(recall) - 1e-9))
+        fewest += largest_rank(fewest, recall, delta) == 0  # where recall^n is δ but for rounding
+        return fewest if fewest <= MOST_IMAGES else None
 
     def enough(n: int) -> bool:
         return largest_rank(n, recall, delta) > math.ceil(lost * n)
@@ -165,8 +169,8 @@ def certify_targets(
     `adjusted` `(n, K)` are the probabilities of the holdout's images at the deployment `priors`. Thresholds come from
     the tune split, one image a group drawn by the seed; expected precision from the test split. With covers="label",
     an image that an earlier class flags is lost to a later one: earlier thresholds come from other classes' images,
-    so the law holds. Raises NotCertifiable with every target that cannot be; with covers="label" the first, on which
-    the later ones rest.
+    so the law holds, as long as no group has images of two targeted classes. Raises NotCertifiable with every target
+    that cannot be; with covers="label" the first, on which the later ones rest.
     """
     test = holdout.part("test")
 
@@ -174,12 +178,12 @@ def certify_targets(
         return np.bincount(test.labels, weights=shares, minlength=len(priors)).astype(np.float64)
 
     strata = Strata(priors, counted(test.shares))
-    flags = np.zeros((len(holdout.labels), 0), dtype=np.bool_)
+    earlier: list[Flags] = []  # what the classes before this one take from it, where the label is certified
     certificates: list[Certificate] = []
     shortfalls: list[Shortfall] = []
     for target in targets:
         rows = holdout.one_a_group("tune", target.k, seed)
-        lost = flags[rows] if covers == "label" else flags[rows, :0]
+        lost = np.stack([flagged[rows] for flagged in earlier], axis=1) if earlier else np.zeros((len(rows), 0), bool)
         values = np.where(lost.any(axis=1), -np.inf, adjusted[rows, target.k])
         try:
             found = certify(values, recall=target.recall, confidence=confidence, joint=len(targets))
@@ -189,10 +193,12 @@ def certify_targets(
                 break
             continue
         flagged = adjusted[:, target.k] >= found.threshold
-        hits = counted(test.shares * flagged[holdout.split == "test"])
+        called = flagged & ~np.any(earlier, axis=0) if earlier else flagged
+        hits = counted(test.shares * called[holdout.split == "test"])
         expected = precision(strata, hits[:, None], np.array([target.k])).at(0)
         certificates.append(replace(found, class_name=target.name, covers=covers, expected_precision=expected))
-        flags = np.column_stack([flags, flagged])
+        if covers == "label":
+            earlier.append(flagged)
     if shortfalls:
         raise NotCertifiable(*shortfalls)
     return certificates

@@ -75,7 +75,7 @@ def mean_difference(strata: Strata, gains: Changes, losses: Changes, unseen: flo
     weights, n = strata.weights[:, None], strata.n[:, None]
     up, down = (total(weights, n, c.first, c.second, c.largest, unseen) for c in (gains, losses))
     spreads = [np.sqrt(variance_of(weights, n, c.first, c.second)) for c in (gains, losses)]
-    covariance = -(weights**2 * gains.first * losses.first / np.maximum(n, 1.0)).sum(axis=0)
+    covariance = -(weights**2 * gains.first * losses.first / np.where(n > 0, n, 1.0)).sum(axis=0)
     product = spreads[0] * spreads[1]
     correlation = np.maximum(np.divide(covariance, product, out=np.zeros(product.shape), where=product > 0), -1.0)
 
@@ -86,7 +86,7 @@ def mean_difference(strata: Strata, gains: Changes, losses: Changes, unseen: flo
     value = up.value - down.value
     low = value - distance(up.value - up.low, down.high - down.value)
     high = value + distance(up.high - up.value, down.value - down.low)
-    return Intervals(value, low, high)
+    return Intervals(value / (1.0 - strata.unseen), np.minimum(low, value), np.maximum(high, value))
 
 
 def precision_difference(strata: Strata, pairs: Pairs, own: NDArray[np.intp]) -> Intervals:

@@ -8,7 +8,10 @@
 All are `ValueError`s whose message says what was expected and what came.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+MOST_NAMED = 20
 
 
 class ImageError(ValueError):
@@ -46,8 +49,15 @@ class PolicyError(ValueError):
     """A document that cannot be a policy for this bundle; `faults` names every invalid place."""
 
     def __init__(self, *faults: Fault) -> None:
-        super().__init__("; ".join(map(str, faults)))
+        more = [f"and {len(faults) - MOST_NAMED:,} more"] if len(faults) > MOST_NAMED else []
+        super().__init__("; ".join([*map(str, faults[:MOST_NAMED]), *more]))
         self.faults = faults
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names as a message shows them: the first twenty, and how many there are."""
+    every = list(names)
+    return str(every) if len(every) <= MOST_NAMED else f"{str(every[:MOST_NAMED])[:-1]}, …] ({len(every):,} in all)"
 
 
 def pointer(*keys: object) -> str:

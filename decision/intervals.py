@@ -25,9 +25,10 @@ class Interval:
     high: float
 
     def __str__(self) -> str:
-        return format(self, ".2f")
+        return format(self)
 
     def __format__(self, spec: str) -> str:
+        spec = spec or ".2f"
         value = "undefined" if math.isnan(self.value) else format(self.value, spec)
         return f"{value} [{self.low:{spec}}, {self.high:{spec}}]"
 
@@ -70,7 +71,7 @@ def clopper_pearson(hits: ArrayLike, n: ArrayLike) -> tuple[Array, Array]:
 def wilson(hits: ArrayLike, n: ArrayLike) -> tuple[Array, Array]:
     """Lower and upper score limits of binomial shares (Wilson 1927): 95% on average; [0, 1] without images."""
     k, m = np.broadcast_arrays(np.asarray(hits, dtype=np.float64), np.asarray(n, dtype=np.float64))
-    share = np.where(m > 0, k / np.maximum(m, 1.0), 0.5)
+    share = k / np.where(m > 0, m, 1.0)
     centre = (m * share + Z**2 / 2) / (m + Z**2)
     half = np.sqrt(Z**2 * (m * share * (1 - share) + Z**2 / 4)) / (m + Z**2)
     return np.clip(centre - half, 0.0, 1.0), np.clip(centre + half, 0.0, 1.0)

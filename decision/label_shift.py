@@ -10,15 +10,15 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize_scalar, nnls
 
-from decision.arrays import Labels, Priors, Probabilities
-from decision.intervals import TAIL
+from decision.arrays import Labels, Priors, Probabilities, as_probabilities
+from decision.intervals import TAIL, clopper_pearson
 
 Method = Literal["em", "bbse", "rlls"]
 Array = NDArray[np.float64]
 
 RESAMPLES = 200
+MOST_ANSWERS = 1e12
 LARGEST_CONDITION = 1e3
 EM_ITERATIONS, EM_TOLERANCE = 10_000, 1e-9
 RLLS_ALPHA, RLLS_DELTA = 0.01, 0.05
@@ -42,11 +42,15 @@ class PriorsEstimate:
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """Held-out images with labels `(m,)`: calibrated probabilities `(m, K)` under `calibration_priors` `(K,)`."""
+    """Held-out images with labels `(m,)`: calibrated probabilities `(m, K)` under `calibration_priors` `(K,)`.
+
+    Images with the same entry of `groups` `(m,)` are related; without, none are.
+    """
 
     probabilities: Probabilities
     labels: Labels
     calibration_priors: Priors
+    groups: NDArray[np.int64] | None = None
 
 
 def estimate_priors(
@@ -57,37 +61,39 @@ def estimate_priors(
 
     `em` (Saerens et al. 2002) needs probabilities; `bbse` (Lipton et al. 2018) and `rlls` (Azizzadenesheli et al. 2019)
     need no more than which class was the most probable. Limits are percentiles of a bootstrap that resamples the
-    answers, and the holdout within its classes. Raises ValueError for arguments that do not fit, and NotIdentifiable
-    where the holdout's confusion matrix has a condition number above 1,000 or a class without an image.
+    answers and, for the latter two, the holdout's groups within each class; they are never inside Clopper and Pearson's
+    for n answers whose classes were known. Raises ValueError for arguments that do not fit, and NotIdentifiable where
+    the holdout's confusion matrix has a condition number above 1,000 or a class without an image.
     """
     if method not in get_args(Method):
         raise ValueError(f"expected a method among {', '.join(get_args(Method))}, got {method!r}")
     if (probabilities is None) == (counts is None) or (method == "em" and probabilities is None):
         raise ValueError("expected either probabilities or counts, and probabilities for em")
+    if resamples < 1:
+        raise ValueError(f"expected at least 1 resample, got {resamples}")
     k = len(holdout.calibration_priors)
-    live = None if probabilities is None else np.asarray(probabilities, dtype=np.float64)
-    if live is not None and (live.ndim != 2 or live.shape[1] != k or len(live) == 0):
-        raise ValueError(f"expected probabilities of shape (n, {k}), got {live.shape}")
-    raw = np.asarray(counts) if live is None else np.bincount(live.argmax(axis=1), minlength=k)
-    shown = raw.astype(np.float64)
-    if shown.shape != (k,) or (shown < 0).any() or shown.sum() == 0:
-        raise ValueError(f"expected {k} counts of at least 0 with a sum above 0, got {counts!r}")
-    n = int(shown.sum())
-    known = _Matrix.of(holdout.probabilities.argmax(axis=1), holdout.labels, k)
+    live = None if probabilities is None else as_probabilities(probabilities, k)
+    shown = _counts(counts, k) if live is None else np.bincount(live.argmax(axis=1), minlength=k).astype(np.float64)
+    known = _Matrix.of(holdout)
     known.require_identifiable()
-
-    rng = np.random.default_rng(seed)
-    if method == "em":
-        assert live is not None
+    rng, n = np.random.default_rng(seed), int(shown.sum())
+    if live is not None and method == "em":
         estimate = em(live, holdout.calibration_priors)
         draws = [em(live[rng.integers(0, n, n)], holdout.calibration_priors) for _ in range(resamples)]
     else:
         solve = bbse if method == "bbse" else partial(rlls, source=known.source, n_source=len(holdout.labels))
-        shares = shown / n
-        estimate = solve(shares, known.columns)
-        draws = [solve(rng.multinomial(n, shares) / n, known.resampled(rng)) for _ in range(resamples)]
+        estimate = solve(shown / n, known.columns)
+        draws = [solve(rng.multinomial(n, shown / n) / n, known.resampled(rng)) for _ in range(resamples)]
     low, high = np.percentile(draws, [100 * TAIL, 100 * (1 - TAIL)], axis=0)
-    return PriorsEstimate(estimate, np.minimum(low, estimate), np.maximum(high, estimate), n, method)
+    least, most = clopper_pearson(estimate * n, n)
+    return PriorsEstimate(estimate, np.minimum(low, least), np.maximum(high, most), n, method)
+
+
+def _counts(counts: ArrayLike | None, k: int) -> Array:
+    shown = np.asarray(counts, dtype=np.float64)
+    if shown.shape != (k,) or not (shown >= 0).all() or not 0 < shown.sum() < MOST_ANSWERS or (shown % 1 != 0).any():
+        raise ValueError(f"expected {k} whole counts of at least 0 with a sum above 0, got {counts!r}")
+    return shown
 
 
 def em(probabilities: Probabilities, calibration_priors: Priors) -> Priors:
@@ -114,8 +120,13 @@ def bbse(shares: Array, columns: Array) -> Priors:
     Solves C q = shares, C_ij = P(predicted i | class j) `(K, K)`, by least squares with q ≥ 0: C⁻¹ shares wherever
     that has no negative entry.
     """
+    from scipy.optimize import nnls  # here, since a service that only decides need not load it
+
     solution, _ = nnls(columns, shares)
-    priors: Priors = solution / solution.sum()
+    total = solution.sum()
+    if not total > 0:
+        raise NotIdentifiable("expected predictions that some class of the holdout explains")
+    priors: Priors = solution / total
     return priors
 
 
@@ -126,6 +137,8 @@ def rlls(shares: Array, columns: Array, *, source: Priors, n_source: int) -> Pri
     q_j ∝ w_j source_j; ρ as in the authors' code, α = 0.01, δ = 0.05. The minimum lies on the path of ridge solutions
     (the same trade of squares), which is searched; at its ends are BBSE's w and no shift at all.
     """
+    from scipy.optimize import minimize_scalar, nnls
+
     joint, k = columns * source, len(source)
     spread = 2 * np.log(2 * k / RLLS_DELTA)
     rho = RLLS_ALPHA * 3 * (spread / (3 * n_source) + np.sqrt(spread / n_source))
@@ -149,15 +162,24 @@ def rlls(shares: Array, columns: Array, *, source: Priors, n_source: int) -> Pri
 
 @dataclass(frozen=True, eq=False)
 class _Matrix:
-    """How often the holdout's class j was predicted as i: counts `(K, K)`."""
+    """How often the holdout's class j was predicted as i: counts `(K, K)`, and those of its groups `(G_j, K)`."""
 
     counts: Array
+    groups: list[Array]
 
     @classmethod
-    def of(cls, predicted: Labels, labels: Labels, k: int) -> "_Matrix":
-        counts = np.zeros((k, k))
-        np.add.at(counts, (predicted, labels), 1.0)
-        return cls(counts)
+    def of(cls, holdout: Known) -> "_Matrix":
+        k = len(holdout.calibration_priors)
+        predicted = np.eye(k)[holdout.probabilities.argmax(axis=1)]
+        related = np.arange(len(predicted)) if holdout.groups is None else holdout.groups
+        groups = []
+        for j in range(k):
+            own = holdout.labels == j
+            names, group = np.unique(related[own], return_inverse=True)
+            counts = np.zeros((len(names), k))
+            np.add.at(counts, group, predicted[own])
+            groups.append(counts)
+        return cls(np.stack([counts.sum(axis=0) for counts in groups], axis=1), groups)
 
     @property
     def columns(self) -> Array:
@@ -170,10 +192,10 @@ class _Matrix:
         return priors
 
     def resampled(self, rng: np.random.Generator) -> Array:
-        """Columns of as many images of each class, drawn anew."""
-        totals = self.counts.sum(axis=0).astype(int)
-        drawn = [rng.multinomial(n, column) / n for n, column in zip(totals, self.columns.T, strict=True)]
-        return np.stack(drawn, axis=1)
+        """Columns of as many groups of each class, drawn anew."""
+        sizes = [len(counts) for counts in self.groups]
+        drawn = [rng.multinomial(n, np.full(n, 1 / n)) @ counts for n, counts in zip(sizes, self.groups, strict=True)]
+        return np.stack([column / column.sum() for column in drawn], axis=1)
 
     def require_identifiable(self) -> None:
         if (self.counts.sum(axis=0) == 0).any():

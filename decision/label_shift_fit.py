@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import gammaincc, xlogy
 
-from decision.arrays import Labels, Probabilities
+from decision.arrays import Labels, Probabilities, as_probabilities
 from decision.intervals import Array
 from decision.label_shift import Known, NotIdentifiable, bbse
 
@@ -48,10 +48,8 @@ def label_shift_fit(*, probabilities: ArrayLike, holdout: Known) -> LabelShiftFi
     too small. Raises ValueError for arguments that do not fit, NotIdentifiable for a holdout without images of a class,
     or answers too few to cut any class's into bins.
     """
-    live = np.asarray(probabilities, dtype=np.float64)
     k = len(holdout.calibration_priors)
-    if live.ndim != 2 or live.shape[1] != k or len(live) == 0:
-        raise ValueError(f"expected probabilities of shape (n, {k}), got {live.shape}")
+    live = as_probabilities(probabilities, k)
     if len(np.unique(holdout.labels)) < k:
         raise NotIdentifiable("expected held-out images of every class")
     known_bins, live_bins, predicted = _bins(holdout.probabilities, live)
@@ -62,7 +60,11 @@ def label_shift_fit(*, probabilities: ArrayLike, holdout: Known) -> LabelShiftFi
     known, seen, predicted = known[filled], seen[filled], predicted[filled]
     degrees = len(seen) - k
     if degrees < 1:
-        raise NotIdentifiable(f"expected more answers, or more held-out images, to cut into bins; got {len(live):,}")
+        most = [np.bincount(bins, minlength=len(predicted)).max() for bins in (known_bins, live_bins)]
+        raise NotIdentifiable(
+            f"expected a class that at least {2 * HELD_OUT_A_BIN} held-out images and {2 * LIVE_A_BIN} answers are "
+            f"predicted to be, to be cut in two; the most are {most[0]:,} and {most[1]:,}"
+        )
     shares, priors = maximum_likelihood(known, seen)
     statistic = 2 * (_log_likelihood(known, seen) - _log_likelihood(known, seen, shares, priors))
     p_value = float(gammaincc(degrees / 2, max(statistic, 0.0) / 2))

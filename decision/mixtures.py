@@ -28,7 +28,7 @@ class Strata:
     @cached_property
     def weights(self) -> Array:
         """w `(K,)`: the share of the population that one image stands for, 0 where a class has none."""
-        weights: Array = np.where(self.n > 0, self.priors / np.maximum(self.n, 1.0), 0.0)
+        weights: Array = np.where(self.n > 0, self.priors / np.where(self.n > 0, self.n, 1.0), 0.0)
         return weights
 
     @cached_property
@@ -59,7 +59,7 @@ def total(
 
 def variance_of(weights: Array, n: Array, first: Array, second: Array) -> Array:
     """The estimated variance of `total`'s value."""
-    variance: Array = (weights**2 * (second - first**2 / np.maximum(n, 1.0))).sum(axis=0)
+    variance: Array = (weights**2 * (second - first**2 / np.where(n > 0, n, 1.0))).sum(axis=0)
     return np.maximum(variance, 0.0)
 
 
@@ -83,42 +83,41 @@ def mean(strata: Strata, first: Array, second: Array, largest: Array | float) ->
     those with fewer images without one the same, for these; and the three are put together by square-and-add (Zou and
     Donner 2008). A class without an image may have any mean, which widens the interval by its prior.
     """
-    n, weights, priors = strata.n[:, None], strata.weights[:, None], strata.priors[:, None]
-    most = np.broadcast_to(largest, first.shape)
+    found = _mean(strata.priors[:, None], strata.n[:, None], first, second, np.broadcast_to(largest, first.shape))
+    return Intervals(found.value / (1.0 - strata.unseen), found.low, found.high)
+
+
+def _mean(priors: Array, n: Array, first: Array, second: Array, most: Array) -> Intervals:
+    """`mean` for `priors` `(K, C)` that need not sum to 1; the value is that of the classes with images."""
+    weights = priors / np.where(n > 0, n, 1.0) * (n > 0)
     size = np.divide(second, first, out=most.copy(), where=first > 0)
-    events = first / size
+    events = np.divide(first, size, out=np.zeros(first.shape), where=size > 0)
     few, all_but_few = events < ENOUGH, (events >= ENOUGH) & (n - events < ENOUGH)
     many = ~few & ~all_but_few
     without = np.where(all_but_few, size * (n - events), 0.0)
     up = total(weights * few, n, np.where(few, first, 0.0), np.where(few, second, 0.0), most)
     down = total(weights * all_but_few, n, without, size * without, size)
     wilson_low, wilson_high = (priors * size * limit * many for limit in wilson(events, n))
-    middle = weights * first * many
-    value = (weights * first).sum(axis=0)
+    middle, value = weights * first * many, (weights * first).sum(axis=0)
     below = ((middle - wilson_low) ** 2).sum(axis=0) + (up.value - up.low) ** 2 + (down.high - down.value) ** 2
     above = ((wilson_high - middle) ** 2).sum(axis=0) + (up.high - up.value) ** 2 + (down.value - down.low) ** 2
     unseen = (priors * most * (n <= 0)).sum(axis=0)
     low, high = np.maximum(value - np.sqrt(below), 0.0), value + np.sqrt(above) + unseen
-    return Intervals(value / (1.0 - strata.unseen), low, np.minimum(high, (priors * most).sum(axis=0)))
+    return Intervals(value, low, np.minimum(high, (priors * most).sum(axis=0)))
 
 
 def precision(strata: Strata, hits: Array, own: NDArray[np.intp]) -> Intervals:
     """Precision of calls for the classes `own` `(C,)`, π_k F_kc / Σ_j π_j F_jc, from calls `hits` `(K, C)`: `(C,)`.
 
-    The true calls have Wilson's limits, the false ones those of `total`, their ratio those of Donner and Zou (2012).
+    The true calls have Wilson's limits, the false ones those of `share`, their ratio those of Donner and Zou (2012).
     NaN with [0, 1] where nothing was called, or no image of the class is there.
     """
     columns = np.arange(len(own))
-    others = np.arange(len(strata.n))[:, None] != own
-    true = Intervals(strata.weights[own] * hits[own, columns],
-                     *(strata.priors[own] * limit for limit in wilson(hits[own, columns], strata.n[own])))  # fmt: skip
-    n, weights, calls = (
-        np.broadcast_to(a, hits.shape).T[others.T].reshape(len(own), -1).T
-        for a in (strata.n[:, None], strata.weights[:, None], hits)
-    )
-    false = total(weights, n, calls, calls)
-    false = Intervals(false.value, false.low, false.high + strata.unseen)
-    known = (true.value + false.value > 0) & (strata.n[own] > 0)
+    n, mine = strata.n[own], hits[own, columns]
+    true = Intervals(strata.weights[own] * mine, *(strata.priors[own] * limit for limit in wilson(mine, n)))
+    others = np.where(np.arange(len(strata.n))[:, None] == own, 0.0, strata.priors[:, None])
+    false = _mean(others, strata.n[:, None], hits, hits, np.ones(hits.shape))
+    known = (true.value + false.value > 0) & (n > 0)
     value = np.divide(true.value, true.value + false.value, out=np.full(len(own), np.nan), where=known)
     low_ratio, high_ratio = _ratio(false, true)
     limits = Intervals(value, np.fmin(value, 1 / (1 + high_ratio)), np.fmax(value, 1 / (1 + low_ratio)))

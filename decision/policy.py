@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 from decision.arrays import Flags, Labels, Logits, Priors, Probabilities, frozen, softmax, softmax_unchecked
 from decision.calibration import Calibration
 from decision.certificates import Certificate, Covers, Target, certify_targets
-from decision.errors import Fault, PolicyError, pointer
+from decision.errors import Fault, PolicyError, listed, pointer
 from decision.holdout import Holdout
 from decision.priors import log_ratio, priors_from_mapping
 from decision.rules import Cost, Divide, Flag, FlagInOrder, Rule
@@ -61,7 +61,7 @@ class CostRule(Document):
     """The label of least expected cost: `costs[true][label]`, 1 where unnamed, 0 on the diagonal."""
 
     kind: Literal["cost"]
-    costs: dict[str, dict[str, Annotated[Number, Field(ge=0)]]]
+    costs: dict[str, dict[str, Annotated[Number, Field(ge=0, le=1e9)]]]
 
 
 RuleDocument: TypeAlias = ArgmaxRule | PriorsRule | ThresholdsRule | RecallRule | CostRule
@@ -112,6 +112,7 @@ _EXPECTED = {  # where pydantic's words are about Python
     "model_type": "expected an object",
     "model_attributes_type": 'expected an object like {"kind": "priors"}',
     "union_tag_not_found": 'expected a "kind"',
+    "too_short": "expected at least one entry",
 }
 
 
@@ -246,7 +247,7 @@ def _targets(rule: RecallRule, classes: tuple[str, ...], deployment_priors: Prio
     elif sorted(rule.priority) == sorted(rule.targets):
         order = [classes.index(name) for name in rule.priority]
     else:
-        came = f"expected each of {list(rule.targets)} once, got {list(rule.priority)}"
+        came = f"expected each of {listed(rule.targets)} once, got {listed(rule.priority)}"
         raise PolicyError(Fault("/rule/priority", came))
     return [Target(k, classes[k], rule.targets[classes[k]]) for k in order]
 
@@ -265,6 +266,6 @@ def _cost_matrix(costs: dict[str, dict[str, float]], classes: tuple[str, ...]) -
 
 
 def _require_known(given: Iterable[str], classes: tuple[str, ...], *keys: str) -> None:
-    detail = f"unknown class; expected one of {list(classes)}"
+    detail = f"unknown class; expected one of {listed(classes)}"
     if unknown := [Fault(pointer(*keys, name), detail) for name in given if name not in classes]:
         raise PolicyError(*unknown)

@@ -10,11 +10,14 @@ from decision.arrays import Flags, Labels, Logits, Priors
 from decision.bundle import Bundle
 from decision.differences import Changes, Pairs, mean_difference, precision_difference, recall_difference
 from decision.differences import share_difference as shares_apart
+from decision.errors import listed
 from decision.holdout import Holdout
 from decision.intervals import Array, Interval, Intervals, recall
 from decision.mixtures import Strata, mean, precision, share
 from decision.policy import ABSTAIN, Policy
 from decision.rules import Cost
+
+NEVER = Interval(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,19 +69,22 @@ class Preview:
                            for kind, i in zip(kinds, found, strict=True))])  # fmt: skip
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        return "\n".join([*lines, f"abstention {figures.abstention:.3f}, expected cost {figures.cost:.3f}"])
+        return "\n".join(
+            [*lines, f"abstention {figures.abstention:.3f}, expected cost {figures.cost:.3f} (0 for an abstention)"]
+        )
 
 
 def preview(bundle: Bundle, policy: Policy, *, against: Policy | None = None) -> Preview:
     """What `policy` would do at its deployment priors, beside what `against` would do there, on the same test images.
 
     Recalls and the confusion matrix have Clopper and Pearson's limits; precision, shares and cost those of mixtures
-    (`decision.intervals`), differences paired ones (`decision.differences`). Laws: no value depends on the holdout's
-    own class mix; a policy held against itself differs by 0. Raises ValueError for a policy of other classes.
+    (`decision.mixtures`), differences paired ones (`decision.differences`). Laws: no value depends on the holdout's
+    own class mix; a policy held against itself differs by 0. Raises TypeError for what is no Policy, ValueError for one
+    that another bundle compiled.
     """
     for one in (policy, against):
-        if one is not None and one.classes != bundle.classes:
-            raise ValueError(f"expected a policy for the classes {list(bundle.classes)}, got {list(one.classes)}")
+        if one is not None:
+            _require_own(bundle, one)
     sample = _Sample.of(bundle.holdout.part("test"), len(bundle.classes))
     strata = Strata(policy.deployment_priors, sample.n)
     costs = _costs(policy, against)
@@ -90,6 +96,17 @@ def preview(bundle: Bundle, policy: Policy, *, against: Policy | None = None) ->
         bundle.classes, policy.deployment_priors, sample.n, _figures(sample, strata, ours, costs),
         _figures(sample, strata, theirs, costs), _differences(sample, strata, ours, theirs, costs),
     )  # fmt: skip
+
+
+def _require_own(bundle: Bundle, policy: Policy) -> None:
+    if not isinstance(policy, Policy):
+        raise TypeError(f"expected a Policy, as bundle.policy(document) gives, got {type(policy).__name__}")
+    if policy.classes != bundle.classes:
+        came = f"got one for {listed(policy.classes)}"
+        raise ValueError(f"expected a policy for the classes {listed(bundle.classes)}, {came}")
+    same = policy.calibration.temperature == bundle.calibration.temperature
+    if not same or not np.array_equal(policy.calibration.bias, bundle.calibration.bias):
+        raise ValueError("expected a policy that this bundle compiled, got one with the calibration of another")
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,11 +148,13 @@ class _Calls:
     labels: Labels
     flags: Flags
     can_flag: Flags
+    can_abstain: bool
 
     @classmethod
     def of(cls, sample: _Sample, policy: Policy) -> "_Calls":
         decisions = policy.decide(sample.logits)
-        return cls(decisions.labels, decisions.flags, policy.rule.can_flag)
+        can_abstain = policy.document.abstain_below > 0
+        return cls(decisions.labels, decisions.flags, policy.rule.can_flag, can_abstain)
 
 
 def _costs(*policies: Policy | None) -> Array:
@@ -162,7 +181,7 @@ def _figures(sample: _Sample, strata: Strata, calls: _Calls, costs: Array) -> Fi
         flag_precision=of_flags(precision(strata, flagged, k)),
         flagged_share=of_flags(share(strata, flagged)),
         confusion=recall(confusion, n[:, None]),
-        abstention=share(strata, confusion[:, -1:]).at(0),
+        abstention=share(strata, confusion[:, -1:]).at(0) if calls.can_abstain else NEVER,
         cost=_cost(strata, confusion, costs),
     )
 
@@ -187,7 +206,7 @@ def _differences(sample: _Sample, strata: Strata, ours: _Calls, theirs: _Calls, 
         flag_precision=of_flags(precision_difference(strata, flags, k)),
         flagged_share=of_flags(shares_apart(strata, flags)),
         confusion=recall_difference(cells.gained, cells.lost, n[:, None]),
-        abstention=shares.at(-1),
+        abstention=shares.at(-1) if ours.can_abstain or theirs.can_abstain else NEVER,
         cost=_cost_difference(sample, strata, ours, theirs, costs),
     )
 
@@ -201,15 +220,27 @@ def _flag_hits(sample: _Sample, flags: Flags, can_flag: Flags) -> Array:
 
 
 def _cost(strata: Strata, confusion: Array, costs: Array) -> Interval:
-    first, second = ((weights * confusion).sum(axis=1, keepdims=True) for weights in (costs, costs**2))
-    return mean(strata, first, second, costs.max(axis=1, keepdims=True)).at(0)
+    unit, scaled = _scaled(costs)
+    first, second = ((weights * confusion).sum(axis=1, keepdims=True) for weights in (scaled, scaled**2))
+    return _times(unit, mean(strata, first, second, scaled.max(axis=1, keepdims=True)).at(0))
 
 
 def _cost_difference(sample: _Sample, strata: Strata, ours: _Calls, theirs: _Calls, costs: Array) -> Interval:
-    change = costs[sample.labels, ours.labels] - costs[sample.labels, theirs.labels]  # -1, an abstention, is the last
+    unit, scaled = _scaled(costs)
+    change = scaled[sample.labels, ours.labels] - scaled[sample.labels, theirs.labels]  # -1, an abstention, is the last
     up, down = np.maximum(change, 0.0)[:, None], np.maximum(-change, 0.0)[:, None]
-    dearest = costs.max(axis=1, keepdims=True)
+    dearest = scaled.max(axis=1, keepdims=True)
     more, less = (Changes(sample.by_class(x), sample.by_class(x**2), dearest) for x in (up, down))
     found = mean_difference(strata, more, less).at(0)
     unseen = float((strata.priors * dearest[:, 0])[strata.n <= 0].sum())
-    return Interval(found.value, found.low - unseen, found.high + unseen)
+    return _times(unit, Interval(found.value, found.low - unseen, found.high + unseen))
+
+
+def _scaled(costs: Array) -> tuple[float, Array]:
+    """The dearest error, and costs in its unit: their squares neither overflow nor vanish."""
+    unit = float(costs.max())
+    return (unit, costs / unit) if unit > 0 else (1.0, costs)
+
+
+def _times(unit: float, found: Interval) -> Interval:
+    return Interval(found.value * unit, found.low * unit, found.high * unit)

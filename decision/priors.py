@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from decision.arrays import Priors, Probabilities
-from decision.errors import Fault, PolicyError, pointer
+from decision.errors import Fault, PolicyError, listed, pointer
 
 SMALLEST_PRIOR = 1e-6
 SUM_TOLERANCE = 1e-6
@@ -19,7 +19,7 @@ def priors_from_mapping(given: Mapping[str, float], classes: Sequence[str], *, a
     is divided out). Raises PolicyError with a pointer below `at` to each offender.
     """
     unknown = [
-        Fault(at + pointer(name), f"unknown class; expected one of {list(classes)}")
+        Fault(at + pointer(name), f"unknown class; expected one of {listed(classes)}")
         for name in given
         if name not in classes
     ]

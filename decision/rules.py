@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from decision.arrays import Flags, Labels, Logits, Probabilities, frozen
 
+TINY = float(np.finfo(np.float64).tiny)
+
 
 class Rule(Protocol):
     """What a policy asks of a rule."""
@@ -81,7 +83,7 @@ class Flag:
 
     def labels(self, logits: Logits, probabilities: Probabilities, flags: Flags) -> Labels:
         del logits
-        return _first_largest(self.ratios.scores(probabilities, flags))
+        return _first_largest(self.ratios.compared(probabilities, flags))
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,19 +131,21 @@ class Ratios:
     @classmethod
     def of(cls, thresholds: NDArray[np.float64]) -> "Ratios":
         free = np.isnan(thresholds)
-        return cls(frozen(np.where(free, 2.0, np.where(thresholds > 0, thresholds, 1.0))), free)  # 0 always flags
+        return cls(
+            frozen(np.where(free, 2.0, np.where(thresholds > 0, np.maximum(thresholds, TINY), 1.0))), free
+        )  # 0 always flags
 
     @cached_property
     def none_is_free(self) -> bool:
         return not self.free.any()
 
-    def scores(self, probabilities: Probabilities, flags: Flags) -> NDArray[np.float64]:
+    def compared(self, probabilities: Probabilities, flags: Flags) -> NDArray[np.float64]:
         """`(n, K)`: the label is the first of the largest."""
         ratios: NDArray[np.float64] = probabilities / self.divisors
         return ratios if self.none_is_free else np.where(flags | self.free, ratios, -1.0)
 
     def unflagged(self, probabilities: Probabilities) -> NDArray[np.float64]:
-        """`(n, K)`: `scores` in the same order, at most 1, where nothing is flagged."""
+        """`(n, K)`: `compared` in the same order, at most 1, where nothing is flagged."""
         return probabilities / self.divisors if self.none_is_free else np.where(self.free, probabilities, -1.0)
 
 

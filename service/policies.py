@@ -154,6 +154,9 @@ def _append(store: PolicyStore, bundle: Bundle, expected: int, actor: str, reaso
 def _carry_over(store: PolicyStore, bundle: Bundle, last: Revision) -> Revision:
     try:
         policy, reason = bundle.policy(last.policy), f"revision {last.revision}, compiled for {bundle.id}"
+        if policy.document != bundle.manifest.policy:
+            reason += ", whose own default policy is another"
+            log.warning("policy: %s", reason)
     except PolicyError as error:
         policy, reason = bundle.policy(), f"default of {bundle.id}; revision {last.revision} cannot be: {error}"
         log.error("policy: %s", reason)

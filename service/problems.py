@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from decision import BrokenImage, ImageError, NotCertifiable, PolicyError, TooManyPixels, UnsupportedImage
+from decision.errors import MOST_NAMED
 from service.store import StaleError, StoreError
 
 log = logging.getLogger("equipoise")
@@ -60,9 +61,9 @@ def problem_of(error: Exception) -> Problem:
         case TooManyPixels():
             return Problem(422, "too-many-pixels", str(error))
         case NotCertifiable():
-            return Problem(422, "not-certifiable", str(error), errors=[asdict(fault) for fault in error.faults])
+            return Problem(422, "not-certifiable", str(error), errors=_faults(error))
         case PolicyError():
-            return Problem(422, "impossible-policy", str(error), errors=[asdict(fault) for fault in error.faults])
+            return Problem(422, "impossible-policy", str(error), errors=_faults(error))
         case StaleError():
             return Problem(412, "stale-revision", f"If-Match names another revision; {error}", revision=error.last)
         case StoreError():
@@ -79,6 +80,10 @@ def problem_of(error: Exception) -> Problem:
             hint = "; /docs.json lists what there is" if error.status_code in (404, 405) else ""
             return Problem(error.status_code, kind, f"{error.detail}{hint}", headers=error.headers)
     return Problem(500, "internal-error", "an unexpected error; the log has it")
+
+
+def _faults(error: PolicyError) -> list[dict[str, Any]]:
+    return [asdict(fault) for fault in error.faults[:MOST_NAMED]]
 
 
 async def answer_problem(request: Request, error: Exception) -> Response:

@@ -73,7 +73,8 @@ async def put_config(request: Request) -> Response:
     actor = require(request, "write-policy", worker.settings)
     _only(request, "reason", "dry_run")
     expected = _expected_revision(request, (await asyncio.to_thread(worker.policies.current)).revision)
-    policy = worker.policies.compile(parse_policy(await body.document(request)))
+    document = parse_policy(await body.document(request))
+    policy = await asyncio.to_thread(worker.policies.compile, document)
     reason = _reason(request)
     if _switch(request, "dry_run"):
         return _json(described(policy, expected, actor, reason, None, dry_run=True).model_dump(mode="json"))

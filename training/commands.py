@@ -81,6 +81,10 @@ def parse(arguments: Sequence[str] | None) -> tuple[TrainingConfig, Path]:
     elif given["imbalance"] == "none":
         given["imbalance"] = None
     given["recall"] = tuple(given["recall"])
+    if not given["recall"] and (given["confidence"] is not None or given["covers"] is not None):
+        parser.error("expected --confidence and --covers only with --recall")
+    given["confidence"] = given["confidence"] or TrainingConfig.confidence
+    given["covers"] = given["covers"] or TrainingConfig.covers
     given["rule"] = given["rule"] or ("recall" if given["recall"] else TrainingConfig.rule)
     if (given["rule"] == "recall") != bool(given["recall"]):
         parser.error("expected --rule recall with at least one --recall CLASS=RECALL, and these with no other rule")
@@ -119,15 +123,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--learning-rate", type=_or_usage(_positive), help="phase 1's; default: the network's own")
     add("--weight-decay", type=_or_usage(_not_negative), help="of stochastic gradient descent")
     add("--patience", type=_or_usage(_count), help="epochs without a better calibrate loss before a phase ends")
-    add("--seed", type=int, help="of splits, weights and batches")
+    add("--seed", type=_or_usage(_seed), help="of splits, weights and batches")
     add("--rule", default=None, choices=("argmax", "priors", "recall"),
         help="rule of the bundle's default policy; default: recall with --recall, else priors")  # fmt: skip
     add("--recall", action="append", default=[], type=_or_usage(_target), metavar="CLASS=RECALL",
         help="certify a threshold that keeps this recall, as crack=0.95; may be repeated")  # fmt: skip
-    add("--confidence", type=_or_usage(_between), help="of all certificates together")
-    add(
-        "--covers", choices=get_args(Covers), help="what is certified: that a class is flagged, or that it is the label"
-    )
+    add("--confidence", type=_or_usage(_between), default=None, help="of all certificates together; default: 0.95")
+    add("--covers", choices=get_args(Covers), default=None,
+        help="what is certified: that a class is flagged (default), or that it is the label")  # fmt: skip
     add("--no-holdout", dest="holdout", action="store_false", default=True, help="train on all but test; no bundle")
     add("--accelerator", help="auto, cpu or cuda")
     add("--devices", type=_or_usage(_count), help="processes, one a device")
@@ -178,10 +181,19 @@ def _target(text: str) -> tuple[str, float]:
 
 
 def _between(text: str) -> float:
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
     if not 0 < number < 1:
         raise DataError(f"expected a number between 0 and 1, got {text!r}")
     return number
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise DataError(f"expected a whole number of at least 0, got {text!r}")
+    return int(text)
 
 
 def _not_negative(text: str) -> float:

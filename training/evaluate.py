@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from decision import Decisions, Holdout, Interval, Policy, softmax
 from decision.arrays import Labels, Priors, Probabilities
-from decision.intervals import clopper_pearson
+from decision.intervals import recall
 from training.reliability import CALIBRATION
 from training.splits import strata
 
@@ -128,10 +128,8 @@ def _auc(probability: NDArray[np.float64], positive: NDArray[np.bool_], weights:
 
 
 def _recall(decisions: Decisions, test: Holdout, k: int) -> Interval:
-    recall = class_recall(k)(decisions, test.labels, np.ones(len(test.labels)))
-    independent = len(np.unique(test.groups[test.labels == k]))
-    low, high = clopper_pearson(recall * independent, independent)
-    return Interval(recall, float(low), float(high))
+    own = test.shares * (test.labels == k)
+    return recall(np.array([own @ (decisions.labels == k)]), np.array([own.sum()])).at(0)
 
 
 def _resampled(

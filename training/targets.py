@@ -4,6 +4,7 @@ import numpy as np
 
 from decision import Calibration, Holdout, NotCertifiable, Policy, certify, parse_policy
 from decision.arrays import Priors
+from decision.errors import listed
 from decision.policy import compile_policy
 from training.commands import TrainingConfig
 from training.dataset import DataError, Dataset
@@ -11,16 +12,20 @@ from training.splits import Splits
 
 
 def require_certifiable(config: TrainingConfig, dataset: Dataset, splits: Splits) -> None:
-    """DataError for a target of an unknown class, or one that so few held-out images (groups) cannot certify."""
+    """DataError with every target of an unknown class, or that so few held-out images (groups) cannot certify."""
+    faults = []
     for name, recall in config.recall:
         if name not in dataset.classes:
-            raise DataError(f"--recall {name}={recall:g}: unknown class; expected one of {list(dataset.classes)}")
+            faults.append(f"--recall {name}={recall}: unknown class; expected one of {listed(dataset.classes)}")
+            continue
         own = splits.tune[dataset.labels[splits.tune] == dataset.classes.index(name)]
         n = len(np.unique(dataset.groups[own]))
         try:
             certify(np.ones(n), recall=recall, confidence=config.confidence, joint=len(config.recall))
         except NotCertifiable as error:
-            raise DataError(f"--recall {name}={recall:g}: {error.faults[0].detail}") from None
+            faults.append(f"--recall {name}={recall}: {error.faults[0].detail}")
+    if faults:
+        raise DataError("; ".join(faults))
 
 
 def default_policy(

@@ -4,8 +4,8 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decision import Holdout, NotCertifiable, certify
-from decision.certificates import Target, certify_targets, images_needed, largest_rank
+from decision import Holdout, Interval, NotCertifiable, certify
+from decision.certificates import Certificate, Target, certify_targets, images_needed, largest_rank
 
 
 @pytest.mark.parametrize(
@@ -187,3 +187,32 @@ def test_on_the_tune_images_the_promise_holds_with_the_margin_that_the_rank_says
             kept &= ~taken
             taken |= kept
         assert kept[own].sum() == certificate.n - certificate.rank + 1
+
+
+def test_the_expected_precision_is_that_of_what_is_certified() -> None:
+    holdout, p = three_classes()
+    order = [Target(0, "a", 0.8), Target(1, "b", 0.7)]
+    test, pi = holdout.split == "test", np.array([0.2, 0.3, 0.5])
+    for covers in ("flag", "label"):
+        found = certify_targets(order, holdout, p, pi, confidence=0.9, covers=covers, seed=0)[1]
+        called = p[:, 1] >= found.threshold
+        if covers == "label":
+            first = certify_targets(order, holdout, p, pi, confidence=0.9, covers=covers, seed=0)[0]
+            called &= p[:, 0] < first.threshold
+        shares = [np.mean(called[test & (holdout.labels == j)]) for j in range(3)]
+        assert found.expected_precision is not None
+        assert found.expected_precision.value == pytest.approx(pi[1] * shares[1] / (pi @ shares))
+
+
+def test_a_certificate_prints_its_precision_short_and_its_numbers_whole() -> None:
+    certificate = Certificate(0.99994489, 3, 212, 0.9999999, 0.95, expected_precision=Interval(1 / 3, 0.25, 0.5))
+    text = str(certificate)
+    assert "≥ 0.9999999 with" in text
+    assert "threshold 0.9999, expected precision 0.33 [0.25, 0.50] at" in text
+
+
+def test_images_needed_beyond_ten_million_are_not_named() -> None:
+    assert images_needed(0.999999, 0.05) == int(np.ceil(np.log(0.05) / np.log(0.999999)))
+    assert images_needed(0.9999999, 0.05) is None
+    with pytest.raises(NotCertifiable, match="0.9999999 is not certifiable .* no number of them up to 10,000,000"):
+        certify([0.5] * 10, recall=0.9999999, confidence=0.95)

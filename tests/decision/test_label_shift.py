@@ -144,6 +144,14 @@ def test_classes_that_cannot_be_told_apart_are_not_identifiable() -> None:
         {"method": "bbse", "counts": [1, -1, 1]},
         {"method": "em", "probabilities": np.eye(2)},
         {"method": "em", "probabilities": np.zeros((0, 3))},
+        {"method": "em", "probabilities": np.full((5, 3), np.nan)},
+        {"method": "em", "probabilities": np.array([[3.0, -1.0, -1.0]])},
+        {"method": "em", "probabilities": np.array([[0.3, 0.3, 0.3]])},
+        {"method": "em", "probabilities": np.eye(3), "resamples": 0},
+        {"method": "bbse", "counts": [0.5, 0.5, 1.0]},
+        {"method": "bbse", "counts": [np.nan, 1.0, 1.0]},
+        {"method": "bbse", "counts": [np.inf, 1.0, 1.0]},
+        {"method": "bbse", "counts": [1e300, 1.0, 1.0]},
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(arguments: dict[str, object]) -> None:
@@ -155,3 +163,27 @@ def test_a_class_that_nobody_was_predicted_to_be_is_no_fault() -> None:
     found = estimate_priors(counts=[90, 10, 0], method="bbse", holdout=known(600), resamples=10)
     assert found.priors.sum() == pytest.approx(1.0)
     assert found.priors[2] < 0.05
+
+
+@pytest.mark.parametrize("method", ["em", "bbse", "rlls"])
+def test_few_answers_leave_the_priors_open(method: str) -> None:
+    """With n answers no prior below 1 - 0.025^(1/n) can be ruled out, whatever they say."""
+    p, _ = population(np.array([0.97, 0.02, 0.01]), 20, 3)
+    found = estimate_priors(probabilities=p, method=method, holdout=known(), resamples=20)
+    assert (found.high >= 1 - 0.025 ** (1 / 20) - 1e-12).all()
+
+
+def test_related_images_of_the_holdout_widen_the_limits() -> None:
+    single = known(300)
+    rows = np.repeat(np.arange(300), 10)
+    copies = Known(single.probabilities[rows], single.labels[rows], SOURCE, rows)
+    widths = [np.subtract(*(getattr(estimate_priors(counts=[6000, 2000, 2000], method="bbse", holdout=holdout), end)
+                            for end in ("high", "low"))).sum()
+              for holdout in (single, copies, Known(copies.probabilities, copies.labels, SOURCE))]  # fmt: skip
+    assert widths[1] == pytest.approx(widths[0], rel=0.2)
+    assert widths[2] < 0.6 * widths[0]
+
+
+def test_predictions_that_no_class_explains_are_not_identifiable() -> None:
+    with pytest.raises(NotIdentifiable, match="some class of the holdout explains"):
+        bbse(np.array([0.0, 1.0]), np.array([[1.0, 1.0], [0.0, 0.0]]))

@@ -111,3 +111,20 @@ def test_one_true_call_among_few_false_ones_leaves_precision_open() -> None:
     assert found.value == pytest.approx(0.0005 / (0.0005 + 0.0018))
     assert found.high == pytest.approx(1 / (1 + false_low / true_high), rel=1e-3)
     assert found.low < 0.05
+
+
+@pytest.mark.parametrize(("n", "called"), [((500, 10), 0.9), ((500, 20), 0.95), ((500, 30), 0.95), ((500, 40), 0.98)])
+def test_precision_covers_where_another_class_is_nearly_always_called(n: tuple[int, int], called: float) -> None:
+    rng = np.random.default_rng(1)
+    hits = np.stack([rng.binomial(m, p, 2000) for m, p in zip(n, (0.9, called), strict=True)]).astype(float)
+    found = precision(Strata(np.array([0.5, 0.5]), np.array(n, dtype=float)), hits, np.zeros(2000, dtype=int))
+    truth = 0.9 / (0.9 + called)
+    assert np.mean((found.low <= truth) & (truth <= found.high)) >= 0.94
+
+
+def test_half_an_image_weighs_as_one_image_of_its_class() -> None:
+    """A group that is torn between splits may leave less than one image."""
+    strata = Strata(np.array([0.5, 0.5]), np.array([0.5, 100.0]))
+    assert share(strata, np.array([[0.5], [0.0]])).value[0] == pytest.approx(0.5)
+    low, high = wilson(0.25, 0.5)
+    assert float(low + high) == pytest.approx(1.0)

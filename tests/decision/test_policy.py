@@ -371,3 +371,21 @@ def test_labels_and_flags_are_said_by_name() -> None:
     assert value.named(np.array([True, False, True])) == ["a", "c"]
     assert value.by_class(np.array([0.5, 0.25, 0.25])) == {"a": 0.5, "b": 0.25, "c": 0.25}
     assert value.thresholds == {"b": value.certificates[0].threshold}
+
+
+def test_a_message_names_no_more_than_twenty() -> None:
+    classes = tuple(f"class {i}" for i in range(300))
+    document = PolicyDocument.model_validate(
+        {"rule": {"kind": "recall", "targets": {f"x{i}": 0.9 for i in range(5000)}}}
+    )
+    with pytest.raises(PolicyError) as refused:
+        compile_policy(document, classes, Calibration(1.0, np.zeros(300)), np.full(300, 1 / 300), holdout_of(3))
+    assert len(refused.value.faults) == 5000
+    assert "'class 19', …] (300 in all)" in str(refused.value)
+    assert str(refused.value).endswith("; and 4,980 more")
+    assert len(str(refused.value)) < 20_000
+
+
+def test_the_smallest_thresholds_there_are_divide() -> None:
+    value = compile_policy(parse_policy({"rule": thresholds(a=5e-324, b=5e-324)}), ("a", "b"), PLAIN, np.full(2, 0.5))
+    assert value.decide([[-1.0, 1.0], [1.0, -1.0]]).labels.tolist() == [1, 0]

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -36,7 +35,7 @@ def held_out(seed: int = 0, sizes: tuple[int, ...] = (200, 150, 100, 60), groups
 
 def bundle_of(holdout: Holdout) -> Bundle:
     """As much of a bundle as a preview looks at."""
-    return SimpleNamespace(classes=CLASSES, holdout=holdout)  # type: ignore[return-value]
+    return SimpleNamespace(classes=CLASSES, calibration=CALIBRATION, holdout=holdout)  # type: ignore[return-value]
 
 
 def policy_of(rule: dict[str, Any], holdout: Holdout, **document: Any) -> Policy:
@@ -121,7 +120,8 @@ def test_a_policy_held_against_itself_differs_by_0() -> None:
     for apart in every_interval(difference):
         known = ~np.isnan(apart.value)
         assert (apart.value[known] == 0.0).all()
-        assert ((apart.low[known] < 0.0) & (apart.high[known] > 0.0)).all()
+        if apart.value.ndim:  # abstentions cannot be
+            assert ((apart.low[known] < 0.0) & (apart.high[known] > 0.0)).all()
 
 
 def test_against_is_seen_at_the_deployment_priors_of_the_new_policy() -> None:
@@ -190,7 +190,7 @@ def test_the_order_of_the_classes_does_not_matter() -> None:
     names = tuple(CLASSES[k] for k in order)
     calibration = Calibration(1.5, CALIBRATION.bias[order])
     policy = compile_policy(document, names, calibration, PRIORS[order])
-    bundle: Any = SimpleNamespace(classes=names, holdout=moved)
+    bundle: Any = SimpleNamespace(classes=names, calibration=calibration, holdout=moved)
     found, expected = preview(bundle, policy).policy, preview(bundle_of(holdout), policy_of(RULES[2], holdout)).policy
     for name in ("recall", "precision", "label_share", "flag_recall", "flag_precision", "flagged_share"):
         for a, b in zip(vars(getattr(found, name)).values(), vars(getattr(expected, name)).values(), strict=True):
@@ -205,6 +205,11 @@ def test_a_class_that_the_test_split_lacks_is_not_known() -> None:
     found = preview(bundle_of(holdout), policies[0], against=policies[1])
     assert found.n.tolist() == [200, 150, 100, 0]
     assert found.difference is not None
+    assert found.against is not None
+    for name in ("label_share", "flagged_share"):
+        one, other, apart = (getattr(f, name).value for f in (found.policy, found.against, found.difference))
+        np.testing.assert_allclose(apart, one - other, atol=1e-12)
+    assert found.difference.cost.value == pytest.approx(found.policy.cost.value - found.against.cost.value)
     for figures, low in ((found.policy, 0.0), (found.difference, -1.0)):
         nothing = figures.recall.at(3)
         assert (np.isnan(nothing.value), nothing.low, nothing.high) == (True, low, 1.0)
@@ -213,10 +218,17 @@ def test_a_class_that_the_test_split_lacks_is_not_known() -> None:
 
 def test_a_policy_of_other_classes_is_refused(bundle: Bundle) -> None:
     policy = policy_of(RULES[0], held_out())
-    with pytest.raises(ValueError, match=r"expected a policy for the classes \['red', 'green', 'blue'\], got \['a'"):
+    with pytest.raises(
+        ValueError, match=r"expected a policy for the classes \['red', 'green', 'blue'\], got one for \['a'"
+    ):
         preview(bundle, policy)
     with pytest.raises(ValueError, match="expected a policy for the classes"):
         preview(bundle, bundle.policy(), against=policy)
+    with pytest.raises(TypeError, match=r"expected a Policy, as bundle.policy\(document\) gives, got dict"):
+        preview(bundle, {"rule": {"kind": "argmax"}})  # type: ignore[arg-type]
+    foreign = compile_policy(PolicyDocument(), bundle.classes, Calibration(1.0, np.zeros(3)), np.full(3, 1 / 3))
+    with pytest.raises(ValueError, match="got one with the calibration of another"):
+        preview(bundle, foreign)
 
 
 def test_it_prints_as_a_table_of_each_class() -> None:
@@ -230,7 +242,10 @@ def test_it_prints_as_a_table_of_each_class() -> None:
     assert format(found.policy.flagged_share.at(3), ".3f") in blocks[0][4]
     assert str(found.policy.flag_recall.at(3)) in blocks[0][4]
     assert blocks[1][4].endswith(format(found.against.label_share.at(3), ".3f")), "argmax flags nothing"  # type: ignore[union-attr]
-    assert blocks[0][5] == f"abstention {found.policy.abstention:.3f}, expected cost {found.policy.cost:.3f}"
+    assert (
+        blocks[0][5]
+        == f"abstention {found.policy.abstention:.3f}, expected cost {found.policy.cost:.3f} (0 for an abstention)"
+    )
     assert len(str(preview(bundle_of(holdout), policy)).split("\n\n")) == 1
 
 
@@ -238,7 +253,11 @@ def test_a_preview_of_a_bundle_as_loaded(bundle: Bundle) -> None:
     found = preview(bundle, bundle.policy({"rule": {"kind": "argmax"}}), against=bundle.policy())
     assert found.classes == ("red", "green", "blue")
     assert found.n.sum() == 20
-    assert replace(found, against=None).policy is found.policy
+    test = bundle.holdout.part("test")
+    decided = bundle.policy().decide(test.logits).labels
+    assert found.against is not None
+    for k in range(3):
+        assert found.against.recall.value[k] == pytest.approx(np.mean(decided[test.labels == k] == k))
 
 
 def test_what_cannot_be_flagged_by_both_is_not_compared() -> None:
@@ -249,3 +268,32 @@ def test_what_cannot_be_flagged_by_both_is_not_compared() -> None:
         of_policy, apart = getattr(found.policy, name).at(0), getattr(found.difference, name).at(3)
         assert (np.isnan(of_policy.value), of_policy.low, of_policy.high) == (True, 0.0, 1.0), "a has no threshold"
         assert (np.isnan(apart.value), apart.low, apart.high) == (True, -1.0, 1.0), "argmax has none"
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e9])
+def test_costs_of_any_size_have_limits_in_proportion(size: float) -> None:
+    holdout = held_out()
+    plain, scaled = ({"kind": "cost", "costs": {t: {c: unit for c in "abcd" if c != t} for t in "abcd"}}
+                     for unit in (1.0, size))  # fmt: skip
+    one, other = (preview(bundle_of(holdout), policy_of(rule, holdout)).policy.cost for rule in (plain, scaled))
+    assert (other.value, other.low, other.high) == pytest.approx((one.value * size, one.low * size, one.high * size))
+
+
+def test_errors_may_cost_nothing() -> None:
+    holdout = held_out()
+    free = policy_of({"kind": "cost", "costs": {"a": {"b": 0.0, "c": 0.0, "d": 0.0}}}, holdout)
+    found = preview(bundle_of(holdout), free, against=policy_of(RULES[0], holdout))
+    assert found.difference is not None
+    for cost in (found.policy.cost, found.difference.cost):
+        assert np.isfinite([cost.value, cost.low, cost.high]).all()
+        assert cost.low <= cost.value <= cost.high
+
+
+def test_a_policy_that_cannot_abstain_never_does() -> None:
+    holdout = held_out()
+    one, other = policy_of(RULES[0], holdout), policy_of(RULES[0], holdout, abstain_below=0.5)
+    never = preview(bundle_of(holdout), one).policy.abstention
+    assert (never.value, never.low, never.high) == (0.0, 0.0, 0.0)
+    found = preview(bundle_of(holdout), one, against=other).difference
+    assert found is not None
+    assert found.abstention.low < found.abstention.value < 0.0

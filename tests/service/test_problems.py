@@ -211,6 +211,13 @@ def test_not_certifiable_says_what_would_be_for_every_target(server: Server, cli
     assert sorted(best) == pytest.approx([(0.05 / 3) ** (1 / 6), (0.05 / 3) ** (1 / 7)])
 
 
+def test_however_many_faults_there_are_the_answer_is_short(server: Server, client: httpx.Client) -> None:
+    answer = put(server, client, {"rule": {"kind": "recall", "targets": {f"x{i}": 0.9 for i in range(20_000)}}})
+    problem = check(answer, 422, "and 19,980 more")
+    assert len(problem["errors"]) == 20
+    assert len(answer.content) < 20_000
+
+
 def test_preconditions(server: Server, client: httpx.Client) -> None:
     check(put(server, client, {}, **{"If-Match": ""}), 428, "expected If-Match")
     for stale in ('"0"', '"999999"', 'W/"1"', "1"):
