@@ -389,3 +389,27 @@ def test_a_message_names_no_more_than_twenty() -> None:
 def test_the_smallest_thresholds_there_are_divide() -> None:
     value = compile_policy(parse_policy({"rule": thresholds(a=5e-324, b=5e-324)}), ("a", "b"), PLAIN, np.full(2, 0.5))
     assert value.decide([[-1.0, 1.0], [1.0, -1.0]]).labels.tolist() == [1, 0]
+
+
+def test_a_billion_is_the_dearest_error() -> None:
+    parse_policy({"rule": {"kind": "cost", "costs": {"a": {"b": 1e9}}}})
+    with pytest.raises(PolicyError, match="less than or equal to 1000000000"):
+        parse_policy({"rule": {"kind": "cost", "costs": {"a": {"b": 1e9 + 0.5}}}})
+
+
+@pytest.mark.parametrize(("length", "shown"), [(58, "x" * 58 + "'"), (59, "x" * 59 + "…"), (500, "x" * 59 + "…")])
+def test_a_long_value_is_shown_by_its_beginning(length: int, shown: str) -> None:
+    with pytest.raises(PolicyError) as refused:
+        parse_policy({"deployment_priors": "x" * length})
+    assert refused.value.faults[0].detail.endswith(f", got '{shown}")
+
+
+def test_with_a_target_for_every_class_and_none_flagged_the_largest_ratio_is_the_label() -> None:
+    value = certified({"kind": "recall", "targets": {"a": 0.8, "b": 0.8, "c": 0.8}})
+    t = np.array([value.thresholds[name] for name in "abc"])
+    assert (t > 1 / 3).all()
+    p = np.array([[0.34, 0.33, 0.33], [0.33, 0.34, 0.33], [0.33, 0.33, 0.34], [0.3, 0.3, 0.4]])
+    assert (p < t).all()
+    decided = value.decide(np.log(p))
+    assert not decided.flags.any()
+    np.testing.assert_array_equal(decided.labels, (p / t).argmax(axis=1))
