@@ -23,8 +23,8 @@ def test_a_temperature_keeps_the_ranking(z: np.ndarray, temperature: float) -> N
 
 
 def test_by_hand() -> None:
-    p = Calibration(2.0, np.array([np.log(3), 0.0])).probabilities([[2.0, 2.0]])
-    np.testing.assert_allclose(p, [[0.75, 0.25]])
+    p = Calibration(2.0, np.array([np.log(3), 0.0])).probabilities([[2.0, 2.0], [0.0, 2 * np.log(3)]])
+    np.testing.assert_allclose(p, [[0.75, 0.25], [0.5, 0.5]])
 
 
 def test_it_is_frozen() -> None:

@@ -187,3 +187,12 @@ def test_related_images_of_the_holdout_widen_the_limits() -> None:
 def test_predictions_that_no_class_explains_are_not_identifiable() -> None:
     with pytest.raises(NotIdentifiable, match="some class of the holdout explains"):
         bbse(np.array([0.0, 1.0]), np.array([[1.0, 1.0], [0.0, 0.0]]))
+
+
+def test_the_limits_rest_on_the_holdout_too() -> None:
+    """A million answers, 60 held-out images: counts with labels would be exact, these are not."""
+    p, _ = population(TARGET, 3000, 5)
+    counts = 1000 * np.bincount(p.argmax(axis=1), minlength=3)
+    found = estimate_priors(counts=counts, method="bbse", holdout=known(200, seed=4))
+    assert (found.low[[0, 2]] < found.priors[[0, 2]] - 0.05).all()
+    assert (found.high[[0, 2]] > found.priors[[0, 2]] + 0.05).all()
