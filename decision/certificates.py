@@ -92,12 +92,12 @@ def certify(positives: ArrayLike, *, recall: float, confidence: float, joint: in
     NotCertifiable where no rank will do, ValueError for values that are no probabilities (-inf, for an
     image that another class takes, is let through) or a recall or confidence outside (0, 1).
     """
-    values = np.sort(np.asarray(positives, dtype=np.float64))
+    values = np.asarray(positives, dtype=np.float64)
     if values.ndim != 1 or np.isnan(values).any() or (values > 1).any() or ((values < 0) & ~np.isneginf(values)).any():
         raise ValueError(f"expected probabilities of shape (n,), got shape {values.shape} with values outside [0, 1]")
     if not (0 < recall < 1 and 0 < confidence < 1):
         raise ValueError(f"expected recall and confidence between 0 and 1, got {recall} and {confidence}")
-    n, delta = len(values), (1.0 - confidence) / joint
+    values, n, delta = np.sort(values), len(values), (1.0 - confidence) / joint
     rank = largest_rank(n, recall, delta)
     threshold = float(values[rank - 1]) if rank else -np.inf
     if threshold == -np.inf:

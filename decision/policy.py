@@ -121,7 +121,7 @@ def _shown(value: object, width: int = 60) -> str:
     return text if len(text) <= width else text[:width] + "…"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Decisions:
     """What a policy says of n images.
 

@@ -50,3 +50,5 @@ def test_a_bias_is_a_finite_vector(bias: np.ndarray) -> None:
 def test_logits_of_another_number_of_classes_are_refused() -> None:
     with pytest.raises(ValueError, match="logits of 2 classes, got 3"):
         Calibration(1.0, np.zeros(2)).probabilities([[0.0, 0.0, 0.0]])
+    with pytest.raises(ValueError, match="logits of 2 classes, got 1"):
+        Calibration(1.0, np.zeros(2)).probabilities([[0.0]])

@@ -81,7 +81,7 @@ def test_a_rank_among_lost_images_is_not_certifiable() -> None:
     assert refused.value.needed is not None
 
 
-@pytest.mark.parametrize("bad", [[[0.5]], [np.nan], [1.5], [-0.1]])
+@pytest.mark.parametrize("bad", [0.5, [[0.5]], [np.nan], [1.5], [-0.1]])
 def test_what_are_no_probabilities_is_refused(bad: object) -> None:
     with pytest.raises(ValueError, match="expected probabilities"):
         certify(bad, recall=0.9, confidence=0.95)

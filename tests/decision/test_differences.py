@@ -108,3 +108,15 @@ def test_where_there_is_nothing_to_compare_anything_may_be() -> None:
     )
     assert found.low[0] < -0.5
     assert found.high[0] > 0.5
+
+
+def test_no_difference_is_beyond_1() -> None:
+    strata = Strata(np.array([0.5, 0.5]), np.array([3.0, 3.0]))
+    every, none = np.full((2, 1), 3.0), np.zeros((2, 1))
+    for sign, pairs in ((1.0, Pairs(every, none, none)), (-1.0, Pairs(none, every, none))):
+        found = share_difference(strata, pairs).at(0)
+        assert found.value == sign
+        assert (found.high if sign > 0 else found.low) == sign
+        assert -1.0 <= found.low <= found.high <= 1.0
+        recalls = recall_difference(pairs.gained, pairs.lost, np.full((2, 1), 3.0)).at(0, 0)
+        assert (recalls.value, recalls.high if sign > 0 else recalls.low) == (sign, sign)

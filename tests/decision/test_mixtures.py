@@ -128,3 +128,18 @@ def test_half_an_image_weighs_as_one_image_of_its_class() -> None:
     assert share(strata, np.array([[0.5], [0.0]])).value[0] == pytest.approx(0.5)
     low, high = wilson(0.25, 0.5)
     assert float(low + high) == pytest.approx(1.0)
+
+
+def test_precision_has_the_limits_of_a_ratio_by_square_and_add() -> None:
+    """Donner and Zou 2012: (top - L bottom)² = (top - top limit)² + L² (bottom limit - bottom)² at each limit L."""
+    strata = Strata(np.array([0.2, 0.8]), np.array([300.0, 4000.0]))
+    hits = np.array([[210.0], [60.0]])
+    found = precision(strata, hits, OWN).at(0)
+    true, false = 0.2 * 210 / 300, 0.8 * 60 / 4000
+    true_low, true_high = (0.2 * float(limit) for limit in wilson(210, 300))
+    false_low, false_high = (0.8 * float(limit) for limit in wilson(60, 4000))
+    for precise, false_limit, true_limit in ((found.high, false_low, true_high), (found.low, false_high, true_low)):
+        ratio = 1 / precise - 1
+        assert (false - ratio * true) ** 2 == pytest.approx(
+            (false - false_limit) ** 2 + ratio**2 * (true_limit - true) ** 2, rel=1e-6
+        )
