@@ -279,9 +279,11 @@ def test_costs_of_any_size_have_limits_in_proportion(size: float) -> None:
     assert [other.value / size, other.low / size, other.high / size] == pytest.approx([one.value, one.low, one.high])
 
 
-def test_errors_may_cost_nothing() -> None:
+@pytest.mark.parametrize("rows", ["a", "abcd"])
+def test_errors_may_cost_nothing(rows: str) -> None:
     holdout = held_out()
-    free = policy_of({"kind": "cost", "costs": {"a": {"b": 0.0, "c": 0.0, "d": 0.0}}}, holdout)
+    costs = {true: dict.fromkeys(set("abcd") - {true}, 0.0) for true in rows}
+    free = policy_of({"kind": "cost", "costs": costs}, holdout)
     found = preview(bundle_of(holdout), free, against=policy_of(RULES[0], holdout))
     assert found.difference is not None
     for cost in (found.policy.cost, found.difference.cost):
