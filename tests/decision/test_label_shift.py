@@ -196,3 +196,9 @@ def test_the_limits_rest_on_the_holdout_too() -> None:
     found = estimate_priors(counts=counts, method="bbse", holdout=known(200, seed=4))
     assert (found.low[[0, 2]] < found.priors[[0, 2]] - 0.05).all()
     assert (found.high[[0, 2]] > found.priors[[0, 2]] + 0.05).all()
+
+
+def test_one_answer_is_enough_to_say_little() -> None:
+    found = estimate_priors(counts=[1, 0, 0], method="bbse", holdout=known(600), resamples=5)
+    assert found.n == 1
+    assert (found.high >= 0.97).all()

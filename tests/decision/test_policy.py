@@ -16,6 +16,7 @@ from decision import (
     softmax,
 )
 from decision.policy import compile_policy
+from decision.rules import Flag, FlagInOrder
 from tests.decision.strategies import CLASSES, logits, priors
 
 PLAIN = Calibration(1.0, np.zeros(2))
@@ -413,3 +414,11 @@ def test_with_a_target_for_every_class_and_none_flagged_the_largest_ratio_is_the
     decided = value.decide(np.log(p))
     assert not decided.flags.any()
     np.testing.assert_array_equal(decided.labels, (p / t).argmax(axis=1))
+
+
+def test_unflagged_classes_with_a_threshold_each_compete_by_ratio() -> None:
+    p = np.array([[0.75, 0.15, 0.1]])  # ratios 0.83, 0.3, 0.5; the smallest distance is that of the last
+    for rule in (FlagInOrder(np.array([0.9, 0.5, 0.2]), (2, 1, 0)), Flag(np.array([0.9, 0.5, 0.2]))):
+        flags = rule.flags(p)
+        assert not flags.any()
+        assert rule.labels(np.log(p), p, flags).tolist() == [0]
