@@ -422,3 +422,14 @@ def test_unflagged_classes_with_a_threshold_each_compete_by_ratio() -> None:
         flags = rule.flags(p)
         assert not flags.any()
         assert rule.labels(np.log(p), p, flags).tolist() == [0]
+
+
+def test_a_threshold_of_0_comes_before_a_certain_class_without_one() -> None:
+    p = np.array([[1.0, 0.0]])
+    rule = FlagInOrder(np.array([np.nan, 0.0]), (1,))
+    assert rule.labels(p, p, rule.flags(p)).tolist() == [1]
+
+
+def test_a_right_label_may_be_said_to_cost_0() -> None:
+    value = certified({"kind": "cost", "costs": {"a": {"a": 0.0, "b": 3.0}}})
+    assert value.rule.costs.tolist() == [[0.0, 3.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0]]  # type: ignore[attr-defined]
