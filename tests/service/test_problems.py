@@ -187,7 +187,7 @@ def put(server: Server, client: httpx.Client, document: object, **headers: str) 
         ({"treshold": 2}, 422, "expected no such field", "/treshold"),
         ({"rule": {"kind": "recall", "targets": {"pink": 0.9}}}, 422, "unknown class", "/rule/targets/pink"),
         ({"rule": {"kind": "recall", "targets": {"red": 1}}}, 422, "less than 1", "/rule/targets/red"),
-        ({"rule": {"kind": "recall", "targets": {}}}, 422, "at least 1 item", "/rule/targets"),
+        ({"rule": {"kind": "recall", "targets": {}}}, 422, "expected at least one entry", "/rule/targets"),
         ({"rule": {"kind": "recall", "targets": {"red": 0.9}}}, 422, "expected at least 29", "/rule/targets/red"),
         ({"rule": {"kind": "cost", "costs": {"red": {"blue": -1}}}}, 422, "greater than or", "/rule/costs/red/blue"),
         ({"rule": {"kind": "cost", "costs": {"red": {"red": 1}}}}, 422, "costs 0, got 1", "/rule/costs/red/red"),
