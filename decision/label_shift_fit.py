@@ -12,6 +12,7 @@ from decision.label_shift import Known, NotIdentifiable, bbse
 
 MOST_BINS = 5
 HELD_OUT_A_BIN, LIVE_A_BIN = 50, 20
+ANSWERS_A_CLASS = 50  # with fewer, the chi-square law was found to reject too often
 ITERATIONS, TOLERANCE = 5_000, 1e-7
 
 
@@ -46,10 +47,12 @@ def label_shift_fit(*, probabilities: ArrayLike, holdout: Known) -> LabelShiftFi
 
     Law: permuting the classes changes nothing. Groups of related images are taken for independent ones, which makes p
     too small. Raises ValueError for arguments that do not fit, NotIdentifiable for a holdout without images of a class,
-    or answers too few to cut any class's into bins.
+    fewer than 50 answers a class, or too few to cut any class's into bins.
     """
     k = len(holdout.calibration_priors)
     live = as_probabilities(probabilities, k)
+    if len(live) < ANSWERS_A_CLASS * k:
+        raise NotIdentifiable(f"expected at least {ANSWERS_A_CLASS * k:,} answers for {k} classes, got {len(live):,}")
     if len(np.unique(holdout.labels)) < k:
         raise NotIdentifiable("expected held-out images of every class")
     known_bins, live_bins, predicted = _bins(holdout.probabilities, live)

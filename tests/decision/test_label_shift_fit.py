@@ -112,10 +112,16 @@ def test_the_order_of_the_classes_does_not_matter() -> None:
 
 def test_what_cannot_be_tested_says_so() -> None:
     holdout = known(np.random.default_rng(0))
+    with pytest.raises(NotIdentifiable, match="expected at least 200 answers for 4 classes, got 199"):
+        label_shift_fit(probabilities=holdout.probabilities[:199], holdout=holdout)
+    few = Known(holdout.probabilities[::60], holdout.labels[::60], SOURCE)
     with pytest.raises(NotIdentifiable, match="at least 100 held-out images and 40 answers"):
-        label_shift_fit(probabilities=holdout.probabilities[:15], holdout=holdout)
+        label_shift_fit(probabilities=holdout.probabilities, holdout=few)
     with pytest.raises(NotIdentifiable, match="every class"):
-        label_shift_fit(probabilities=np.eye(3), holdout=Known(np.eye(3)[[0, 1]], np.array([0, 1]), np.full(3, 1 / 3)))
+        label_shift_fit(
+            probabilities=np.eye(3)[np.zeros(150, dtype=int)],
+            holdout=Known(np.eye(3)[[0, 1]], np.array([0, 1]), np.full(3, 1 / 3)),
+        )
     for bad in (np.eye(3), np.zeros((0, K)), np.zeros(K), np.full((9, K), np.nan), np.ones((9, K))):
         with pytest.raises(ValueError, match="expected probabilities of"):
             label_shift_fit(probabilities=bad, holdout=holdout)
