@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ALLOWED = {
     "decision": {"decision", "numpy", "scipy"},
     "training": {"training", "decision", "numpy", "scipy", "torch", "torchvision", "lightning_fabric", "sklearn",
-                 "onnx", "onnxruntime", "matplotlib", "PIL", "tqdm"},
+                 "imblearn", "onnx", "onnxruntime", "matplotlib", "PIL", "psutil", "rich"},
     "service": {"service", "decision", "numpy", "bentoml", "onnxruntime", "fastapi", "starlette", "pydantic",
                 "prometheus_client", "sqlalchemy", "orjson", "python_multipart"},
 }  # fmt: skip
