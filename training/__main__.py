@@ -5,108 +5,143 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
-from lightning_fabric import Fabric, seed_everything
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from decision import Calibration, Holdout, load_bundle, save_bundle
-from training.augment import Augmentation
 from training.calibrate import fit_calibration
-from training.commands import TrainingConfig, parse
-from training.dataset import DataError, Dataset, load_dataset
+from training.commands import Command, contestant, parse
+from training.config import TrainingConfig
+from training.dataset import Dataset, load_dataset
+from training.devices import Devices, launch, seed_all
+from training.errors import DataError
 from training.evaluate import as_table, evaluate
 from training.export import EXAMPLES, ExportError, export_network, onnx_logits
-from training.methods import METHODS
-from training.networks import build_network
-from training.phases import Schedule, train_phase
+from training.methods import parse_method
+from training.networks import build_network, pixels_to_normalise
+from training.phases import Setting, after_training, train
 from training.record import describe, summary
 from training.report import render_report
+from training.runlog import RunLog
 from training.splits import Splits, split
 from training.targets import default_policy, require_certifiable
 
 
-def run(config: TrainingConfig, models: Path) -> Path | None:
+def run(config: TrainingConfig, devices: Devices, models: Path, runs: Path) -> Path | None:
     """Train as `config` says, write the bundle below `models`, and return its folder.
 
-    Without a holdout there is nothing to calibrate on and no bundle: the metrics are printed, as for a paper.
+    What is needed to resume, and TensorBoard's curves, go below `runs`. Without a holdout there is nothing to calibrate
+    on and no bundle: the metrics are printed, as for a paper. None also on all processes but the first.
     """
-    fabric = launch(config)
-    dataset = load_dataset(config.data, size=config.size, flips=config.flips)
+    seed_all(config.seed)
+    dataset = load(config)
     config = config.settled(dataset)
     splits = split(dataset, config.imbalance, config.seed, holdout=config.holdout)
     require_certifiable(config, dataset, splits)
-    network = build_network(config.network, dataset.input, len(dataset.classes), dataset.images[splits.train])
+    method = parse_method(config.method)
+    pixels = pixels_to_normalise(dataset.images, splits.train)
+    network = build_network(config.network, dataset.input, len(dataset.classes), pixels, method.head)
 
-    augment = Augmentation(dataset.flips, config.shift)
-    schedule = Schedule.of(config)
-    curve = []
-    for phase in METHODS[config.method]:
-        curve += train_phase(fabric, network, phase, dataset, splits, augment, schedule)
-    if fabric.global_rank > 0:
+    setting = Setting.of(config, devices, dataset, splits)
+    log = RunLog(runs / f"{config.name}-{config.digest(dataset.fingerprint())}", dataset.classes, writes=devices.first)
+    curve = train(setting, network, method, log, resume=config.resume)
+    if not devices.first:
         return None
+    after_training(setting, network, method)
 
     exported = export_network(network, dataset.images[splits.train[:EXAMPLES]])
-    calibration, calibration_priors = calibrate(exported, dataset, splits, config.seed)
-    holdout = hold_out(exported, dataset, splits)
+    calibration, calibration_priors = calibrate(exported, dataset, splits, config.seed, devices.workers)
+    holdout = hold_out(exported, dataset, splits, devices.workers)
 
     policy, refused = default_policy(config, dataset.classes, calibration, calibration_priors, holdout)
     test = holdout.part("test")
     metrics = evaluate(policy, test, calibration_priors, seed=config.seed)
     print(as_table(metrics))
     if not config.holdout:
+        log.close(finished=True)
         return None
 
-    manifest = describe(config, dataset, splits, curve, policy, calibration_priors, metrics)
+    manifest = describe(config, dataset, splits, method, curve, policy, calibration_priors, metrics)
     report = render_report(manifest, summary(manifest, policy.certificates), curve, policy, test)
     path = save_bundle(models, manifest, network=exported, holdout=holdout, report=report)
+    log.close(finished=True)
     if refused:
         raise DataError(f"{refused}; the bundle {path} is whole, and decides by the rule priors instead")
     return path
 
 
-def launch(config: TrainingConfig) -> Fabric:
-    """Devices, precision and processes as the configuration says, everything seeded."""
-    try:
-        fabric = Fabric(accelerator=config.accelerator, devices=config.devices, precision=config.precision)
-        fabric.launch()
-    except (RuntimeError, ValueError, MisconfigurationException) as error:
-        raise DataError(f"--accelerator {config.accelerator} with --devices {config.devices}: {error}") from None
-    seed_everything(config.seed, verbose=False)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    return fabric
+def load(config: TrainingConfig, *, skip_broken: bool = False) -> Dataset:
+    """The data set as the configuration asks for it, what was left out named on standard error."""
+    memory = config.machine.memory
+    dataset = load_dataset(config.data, size=config.size, flips=config.flips, merge=dict(config.merge),
+                           memory=None if memory is None else int(memory * 2**30), workers=config.machine.workers,
+                           skip_broken=config.skip_broken or skip_broken)  # fmt: skip
+    if dataset.unreadable and not skip_broken:
+        print(f"left out {len(dataset.unreadable)} files that cannot be read:", *dataset.unreadable, sep="\n  ",
+              file=sys.stderr)  # fmt: skip
+    return dataset
 
 
-def calibrate(exported: bytes, dataset: Dataset, splits: Splits, seed: int) -> tuple[Calibration, np.ndarray]:
+def calibrate(
+    exported: bytes, dataset: Dataset, splits: Splits, seed: int, workers: int
+) -> tuple[Calibration, np.ndarray]:
     """Calibration and calibration priors `(K,)`; without a calibrate split, the plain softmax and train frequencies."""
     n_classes = len(dataset.classes)
     if splits.calibrate.size == 0:
         counts = np.bincount(dataset.labels[splits.train], minlength=n_classes)
         return Calibration(1.0, np.zeros(n_classes)), counts / counts.sum()
-    logits = onnx_logits(exported, dataset.images[splits.calibrate])
+    logits = onnx_logits(exported, dataset.images, splits.calibrate, workers=workers)
     labels, groups = dataset.labels[splits.calibrate], dataset.groups[splits.calibrate]
     calibration = fit_calibration(logits, labels, groups, seed=seed)
     return calibration, calibration.probabilities(logits).mean(axis=0)
 
 
-def hold_out(exported: bytes, dataset: Dataset, splits: Splits) -> Holdout:
+def hold_out(exported: bytes, dataset: Dataset, splits: Splits, workers: int) -> Holdout:
     """The tune and test splits as the exported network sees them."""
     rows = np.concatenate([splits.tune, splits.test])
     names = np.repeat(["tune", "test"], [len(splits.tune), len(splits.test)])
-    logits = onnx_logits(exported, dataset.images[rows]).astype(np.float64)
+    logits = onnx_logits(exported, dataset.images, rows, workers=workers).astype(np.float64)
     return Holdout(logits, dataset.labels[rows], names, dataset.groups[rows])
+
+
+def inspect(command: Command) -> None:
+    """Print what is to be known of the data before anything is trained on them."""
+    import json
+
+    from training.inspection import as_text, inspect
+
+    config = command.config
+    found = inspect(load(config, skip_broken=True), config.imbalance, config.seed, workers=config.machine.workers or 0)
+    print(json.dumps(found.record(), indent=2) if command.json else as_text(found))
+
+
+def compare(command: Command) -> None:
+    """Train each method with each seed and write the comparison."""
+    from training.compare import Contestant, compare
+
+    devices = launch(command.config.machine)
+    contestants = [Contestant(spec, contestant(command.config, spec)) for spec in command.methods]
+    compare(command.config, contestants, command.seeds, command.out,
+            train=lambda config, models: run(config, devices, models, command.out / "runs"))  # fmt: skip
+
+
+def train_and_say(command: Command) -> None:
+    """Train, and say where the bundle is and what it promises."""
+    path = run(command.config, launch(command.config.machine), command.models, command.runs)
+    if path is not None:
+        bundle = load_bundle(path)
+        print(*bundle.policy().certificates, f"bundle: {path} ({bundle.id})", sep="\n")
+
+
+COMMANDS = {"run": train_and_say, "inspect": inspect, "compare": compare}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 2 and one line where usage or data are wrong."""
-    config, models = parse(arguments)
+    command = parse(arguments)
     try:
-        path = run(config, models)
+        COMMANDS[command.name](command)
     except (DataError, ExportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if path is not None:
-        bundle = load_bundle(path)
-        print(*bundle.policy().certificates, f"bundle: {path} ({bundle.id})", sep="\n")
     return 0
 
 

@@ -1,98 +1,130 @@
-"""The command line, and everything a run can be told as one frozen value."""
+"""The command line: what was asked for, as values."""
 
 import argparse
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 from decision.bundle import NAME_PATTERN
 from decision.certificates import Covers
-from training.dataset import FLIPS, DataError, Dataset, Flips
+from training import read
+from training.augment import KINDS
+from training.config import AugmentedClasses, Compile, Machine, Precision, TrainingConfig
+from training.dataset import FLIPS
+from training.errors import DataError
 from training.imbalance import Imbalance
-from training.methods import METHODS
+from training.methods import METHODS, listed_dials, parse_method
 from training.networks import NETWORKS
 
-T = TypeVar("T")
 DATA = """DATA is digits (embedded; a step 10:1 unless --imbalance says otherwise), mnist, fashion-mnist, cifar10,
 cifar100, a folder of class folders (or train/ val/ test/ with such folders; groups.csv keeps related images
 together), or an .npz with x_train, y_train, x_test, y_test, classes."""
+COMPARED = "baseline,class-weights,oversample,undersample,two-phase-oversample,balanced-softmax"
+NOT_COMPARED = {"balanced-softmax": "logit-adjusted-loss"}
+"""Of `--methods all`, a row that trains the same as another."""
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
-    """One run. It goes into the bundle, so it names no path of a machine: see `record`."""
+class Command:
+    """A command, the configuration it means, and where its files go."""
 
-    data: str
     name: str
-    method: str = "two-phase-oversample"
-    network: str = "small"
-    imbalance: Imbalance | None = None
-    size: tuple[int, int] | None = None
-    flips: Flips | None = None
-    shift: float = 0.1
-    epochs: int = 20
-    batch_size: int = 64
-    learning_rate: float | None = None
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    patience: int = 10
-    seed: int = 0
-    rule: str = "priors"
-    recall: tuple[tuple[str, float], ...] = ()
-    confidence: float = 0.95
-    covers: Covers = "flag"
-    holdout: bool = True
-    accelerator: str = "auto"
-    devices: int = 1
-    precision: str = "32-true"
-
-    def settled(self, dataset: Dataset) -> "TrainingConfig":
-        """With what the data and the network decide where nothing was said."""
-        spec = dataset.input
-        rate = self.learning_rate or NETWORKS[self.network].learning_rate
-        return replace(self, size=(spec.height, spec.width), flips=dataset.flips, learning_rate=rate)
-
-    def record(self) -> dict[str, Any]:
-        """The configuration as JSON, the data by its name alone."""
-        imbalance = None if self.imbalance is None else str(self.imbalance)
-        return asdict(self) | {"data": Path(self.data).name, "imbalance": imbalance, "recall": dict(self.recall)}
-
-    def document(self) -> dict[str, Any]:
-        """The bundle's default policy."""
-        rule: dict[str, Any] = {"kind": self.rule}
-        if self.rule == "recall":
-            rule |= {"targets": dict(self.recall), "confidence": self.confidence, "covers": self.covers}
-        return {"rule": rule}
+    config: TrainingConfig
+    models: Path = Path("models")
+    runs: Path = Path("runs")
+    methods: tuple[str, ...] = ()
+    seeds: int = 1
+    out: Path = Path("comparison")
+    json: bool = False
 
 
-def parse(arguments: Sequence[str] | None) -> tuple[TrainingConfig, Path]:
-    """The configuration that a command line means, and the folder for bundles. Exits with 2 on bad usage."""
+def parse(arguments: Sequence[str] | None) -> Command:
+    """The command that a command line means. Exits with 2 on bad usage."""
     parser = _parser()
     given = vars(parser.parse_args(arguments))
-    del given["command"]
-    models = given.pop("models")
-    given["name"] = given["name"] or re.sub(r"[^A-Za-z0-9._-]+", "-", Path(given["data"]).stem).strip("-._") or "model"
+    try:
+        return _command(given)
+    except DataError as error:
+        parser.error(str(error))
+
+
+def contestant(config: TrainingConfig, spec: str) -> TrainingConfig:
+    """The run of a method as `compare` names it: beside a row's dials, it may set `augment` and `augment_classes`."""
+    name, *pairs = spec.split(":")
+    changes: dict[str, Any] = {}
+    for field, allowed in (("augment", KINDS), ("augment_classes", get_args(AugmentedClasses))):
+        for pair in [pair for pair in pairs if pair.startswith(f"{field}=")]:
+            pairs.remove(pair)
+            changes[field] = pair.partition("=")[2]
+            if changes[field] not in allowed:
+                raise DataError(f"{spec}: expected {field} of {', '.join(allowed)}, got {changes[field]!r}")
+    return _checked(replace(config, method=":".join([name, *pairs]), **changes))
+
+
+def _command(given: dict[str, Any]) -> Command:
+    """The parsed arguments as values. DataError where they do not go together."""
+    machine = Machine(**{f.name: given.pop(f.name) for f in fields(Machine) if f.name in given})
+    name = given.pop("command")
+    command = {f.name: given.pop(f.name) for f in fields(Command)[2:] if f.name in given}
+    given["name"] = given.get("name") or _safe(Path(given["data"]).stem)
     if not re.match(NAME_PATTERN, given["name"]):
-        parser.error(f"expected a --name of letters, digits, dots, dashes and underscores, got {given['name']!r}")
+        raise DataError(f"expected a --name of letters, digits, dots, dashes and underscores, got {given['name']!r}")
     if given["imbalance"] is None and given["data"] == "digits":
         given["imbalance"] = Imbalance("step", rho=10, mu=0.5)
     elif given["imbalance"] == "none":
         given["imbalance"] = None
-    given["recall"] = tuple(given["recall"])
+    for several in ("recall", "merge", "class_weight"):
+        if several in given:
+            given[several] = tuple(given[several])
+            if len(dict(given[several])) < len(given[several]):
+                raise DataError(f"expected one --{several.replace('_', '-')} for each class")
+    if name == "run":
+        _require_policy(given)
+    config = TrainingConfig(**given, machine=machine)
+    if name == "compare":
+        methods = command["methods"]
+        command["methods"] = tuple(m for m in METHODS if m not in NOT_COMPARED) if methods == "all" else _specs(methods)
+        for spec in command["methods"]:
+            contestant(config, spec)
+    else:
+        config = _checked(config)
+    return Command(name, config, **command)
+
+
+def _checked(config: TrainingConfig) -> TrainingConfig:
+    """With the dial that --class-weight asks for. DataError where there is no such method, dial or value."""
+    if config.class_weight and config.method.split(":")[0] == "class-weights" and "weighting=" not in config.method:
+        config = replace(config, method=f"{config.method}:weighting=given")
+    as_given = any(phase.loss.weighting == "given" for phase in parse_method(config.method).phases)
+    if as_given != bool(config.class_weight):
+        raise DataError("expected --class-weight with --method class-weights (weighting=given), and with no other")
+    return config
+
+
+def _specs(text: str) -> tuple[str, ...]:
+    specs = tuple(spec for spec in text.split(",") if spec)
+    if not specs or len(set(specs)) < len(specs):
+        raise DataError(f"expected distinct methods separated by commas, got {text!r}")
+    return specs
+
+
+def _safe(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._") or "model"
+
+
+def _require_policy(given: dict[str, Any]) -> None:
+    """Fill in what the rule decides. DataError where rule, targets and holdout do not go together."""
     if not given["recall"] and (given["confidence"] is not None or given["covers"] is not None):
-        parser.error("expected --confidence and --covers only with --recall")
+        raise DataError("expected --confidence and --covers only with --recall")
     given["confidence"] = given["confidence"] or TrainingConfig.confidence
     given["covers"] = given["covers"] or TrainingConfig.covers
     given["rule"] = given["rule"] or ("recall" if given["recall"] else TrainingConfig.rule)
     if (given["rule"] == "recall") != bool(given["recall"]):
-        parser.error("expected --rule recall with at least one --recall CLASS=RECALL, and these with no other rule")
-    if len(dict(given["recall"])) < len(given["recall"]):
-        parser.error("expected one --recall for each class")
+        raise DataError("expected --rule recall with at least one --recall CLASS=RECALL, and these with no other rule")
     if given["recall"] and not given["holdout"]:
-        parser.error("expected a holdout with --recall: certificates come from held-out images")
-    return TrainingConfig(**given), models
+        raise DataError("expected a holdout with --recall: certificates come from held-out images")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -100,109 +132,102 @@ def _parser() -> argparse.ArgumentParser:
         "python -m training", description="From images to a bundle that can be served.", allow_abbrev=False
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", allow_abbrev=False, help="train and write a bundle", description=DATA,
-                              formatter_class=argparse.ArgumentDefaultsHelpFormatter)  # fmt: skip
 
-    def add(name: str, **options: Any) -> None:
-        """An option, its default that of the field of the same name."""
-        field = name.removeprefix("--").replace("-", "_")
-        run.add_argument(name, **{"default": getattr(TrainingConfig, field, None)} | options)
+    def command(name: str, text: str, description: str = DATA) -> Callable[..., None]:
+        """A command that takes DATA; what is returned adds an option, its default that of the field of its name."""
+        sub = commands.add_parser(name, allow_abbrev=False, help=text, description=description,
+                                  formatter_class=argparse.ArgumentDefaultsHelpFormatter)  # fmt: skip
+        sub.add_argument("data", metavar="DATA")
 
-    run.add_argument("data", metavar="DATA")
-    add("--name", help="the model's name; default: the data's")
-    add("--models", type=Path, default=Path("models"), help="the folder that bundles go to")
-    add("--method", choices=METHODS, help="remedy for the imbalance")
-    add("--network", choices=NETWORKS, help="architecture")
-    add("--imbalance", type=_or_usage(_imbalance), metavar="SHAPE",
-        help="thin to step:mu=0.5,rho=10, linear:rho=10 or exponential:rho=100 (most=5000 caps), or none")  # fmt: skip
-    add("--size", type=_or_usage(_size), metavar="HxW", help="resize all images; default: as they are")
-    add("--flips", choices=FLIPS, help="mirrorings that keep every label; default: what is known of the data")
-    add("--shift", type=_or_usage(_share), help="largest move of an image, as a share of its sides")
-    add("--epochs", type=_or_usage(_count), help="most epochs of a phase")
-    add("--batch-size", type=_or_usage(_count), help="images a step")
-    add("--learning-rate", type=_or_usage(_positive), help="phase 1's; default: the network's own")
-    add("--weight-decay", type=_or_usage(_not_negative), help="of stochastic gradient descent")
-    add("--patience", type=_or_usage(_count), help="epochs without a better calibrate loss before a phase ends")
-    add("--seed", type=_or_usage(_seed), help="of splits, weights and batches")
-    add("--rule", default=None, choices=("argmax", "priors", "recall"),
-        help="rule of the bundle's default policy; default: recall with --recall, else priors")  # fmt: skip
-    add("--recall", action="append", default=[], type=_or_usage(_target), metavar="CLASS=RECALL",
-        help="certify a threshold that keeps this recall, as crack=0.95; may be repeated")  # fmt: skip
-    add("--confidence", type=_or_usage(_between), default=None, help="of all certificates together; default: 0.95")
-    add("--covers", choices=get_args(Covers), default=None,
-        help="what is certified: that a class is flagged (default), or that it is the label")  # fmt: skip
-    add("--no-holdout", dest="holdout", action="store_false", default=True, help="train on all but test; no bundle")
-    add("--accelerator", help="auto, cpu or cuda")
-    add("--devices", type=_or_usage(_count), help="processes, one a device")
-    add("--precision", help="32-true, bf16-mixed or 16-mixed")
+        def add(name: str, **options: Any) -> None:
+            field = name.removeprefix("--").replace("-", "_")
+            values = [getattr(c, field) for c in (TrainingConfig, Machine, Command) if hasattr(c, field)]
+            if "type" in options:
+                options["type"] = _or_usage(options["type"])
+            sub.add_argument(name, **{"default": values[0] if values else None} | options)
+
+        return add
+
+    add = command("inspect", "counts, imbalance, duplicates, what can be certified; advice")
+    _data_options(add)
+    add("--json", action="store_true", help="print the findings as JSON")
+
+    add = command("run", "train and write a bundle", DATA + " " + _methods_help())
+    add("--name", default=None, help="the model's name; default: the data's")
+    add("--models", type=Path, help="the folder that bundles go to")
+    add("--method", help="remedy for the imbalance, as NAME or NAME:dial=value")
+    _data_options(add)
+    _training_options(add)
+    add("--resume", action="store_true", help="go on after the last whole epoch of the same run, if it was stopped")
+    _policy_options(add)
+
+    add = command("compare", "train several methods with several seeds and report", DATA + " " + _methods_help())
+    add("--methods", default=COMPARED, metavar="A,B,C",
+        help="or all; each may set dials and an augmentation: oversample:ratio=0.5, focal:augment=mixup")  # fmt: skip
+    add("--seeds", type=read.count, default=3, help="runs of each method")
+    add("--out", type=Path, help="the folder for models, compare.json, compare.md and compare.html; an interrupted "
+        "comparison goes on from what is there")  # fmt: skip
+    _data_options(add)
+    _training_options(add)
     return parser
 
 
-def _or_usage(read: Callable[[str], T]) -> Callable[[str], T]:
+def _methods_help() -> str:
+    return "Methods and their dials: " + "; ".join(f"{name} ({listed_dials(name)})" for name in METHODS) + "."
+
+
+def _data_options(add: Callable[..., None]) -> None:
+    add("--imbalance", type=read.imbalance, metavar="SHAPE",
+        help="thin to step:mu=0.5,rho=10, linear:rho=10 or exponential:rho=100 (most=5000 caps), or none")  # fmt: skip
+    add("--merge", action="append", default=[], type=read.merge, metavar="NEW=A,B",
+        help="make one class of several, as birds=penguin,parrot; may be repeated")  # fmt: skip
+    add("--size", type=read.size, metavar="HxW", help="resize all images; default: as they are")
+    add("--seed", type=read.seed, help="of splits, weights and batches")
+    add("--workers", type=read.not_negative_count, help="processes that decode; default: one for each other core")
+    add("--memory", type=read.positive, metavar="GIB",
+        help="for decoded images; more are decoded when they are needed; default: half of what is free")  # fmt: skip
+
+
+def _training_options(add: Callable[..., None]) -> None:
+    add("--network", choices=NETWORKS, help="architecture")
+    add("--class-weight", action="append", default=[], type=read.class_weight, metavar="CLASS=WEIGHT",
+        help="for --method class-weights, as dog=5; others weigh 1; may be repeated")  # fmt: skip
+    add("--augment", choices=KINDS, help="light: mirror and move; strong: RandAugment besides; mixup besides light")
+    add("--augment-classes", choices=get_args(AugmentedClasses), help="rare: with fewer images than the mean class")
+    add("--flips", choices=FLIPS, help="mirrorings that keep every label; default: what is known of the data")
+    add("--shift", type=read.share, help="largest move of an image, as a share of its sides")
+    add("--epochs", type=read.count, help="most epochs of a phase")
+    add("--batch-size", type=read.count, help="images a step, over all devices")
+    add("--learning-rate", type=read.positive, help="of a phase that trains everything; default: the network's own")
+    add("--weight-decay", type=read.not_negative, help="of stochastic gradient descent")
+    add("--patience", type=read.count, help="epochs without a better calibrate loss before a phase ends")
+    add("--skip-broken", action="store_true", help="leave out files that cannot be read, rather than refuse the data")
+    add("--runs", type=Path, help="the folder for checkpoints and TensorBoard's curves")
+    add("--accelerator", help="auto, cpu or cuda")
+    add("--devices", type=read.count, help="processes on this machine, one a device")
+    add("--nodes", type=read.count, help="machines, each started by torchrun")
+    add("--precision", choices=get_args(Precision), help="auto: bf16-mixed on a GPU that has it, else 32-true")
+    add("--compile", choices=get_args(Compile), help="torch.compile; auto: on a GPU")
+
+
+def _policy_options(add: Callable[..., None]) -> None:
+    add("--rule", default=None, choices=("argmax", "priors", "recall"),
+        help="rule of the bundle's default policy; default: recall with --recall, else priors")  # fmt: skip
+    add("--recall", action="append", default=[], type=read.target, metavar="CLASS=RECALL",
+        help="certify a threshold that keeps this recall, as crack=0.95; may be repeated")  # fmt: skip
+    add("--confidence", type=read.between, default=None, help="of all certificates together; default: 0.95")
+    add("--covers", choices=get_args(Covers), default=None,
+        help="what is certified: that a class is flagged (default), or that it is the label")  # fmt: skip
+    add("--no-holdout", dest="holdout", action="store_false", default=True, help="train on all but test; no bundle")
+
+
+def _or_usage(reader: Callable[[str], Any]) -> Callable[[str], Any]:
     """argparse prints the text of its own error type only."""
 
-    def reader(text: str) -> T:
+    def read_or_refuse(text: str) -> Any:
         try:
-            return read(text)
+            return reader(text)
         except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
 
-    return reader
-
-
-def _imbalance(text: str) -> Imbalance | str:
-    return text if text == "none" else Imbalance.parse(text)
-
-
-def _size(text: str) -> tuple[int, int]:
-    if not (match := re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)):
-        raise DataError(f"expected a size like 64x48 (height x width), got {text!r}")
-    return int(match[1]), int(match[2])
-
-
-def _share(text: str) -> float:
-    share = float(text)
-    if not 0 <= share < 0.5:
-        raise DataError(f"expected a share from 0 to below 0.5, got {text!r}")
-    return share
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise DataError(f"expected a whole number of at least 1, got {text!r}")
-    return int(text)
-
-
-def _target(text: str) -> tuple[str, float]:
-    name, equals, recall = text.rpartition("=")
-    if not equals or not name:
-        raise DataError(f"expected a class and its recall like crack=0.95, got {text!r}")
-    return name, _between(recall)
-
-
-def _between(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = float("nan")
-    if not 0 < number < 1:
-        raise DataError(f"expected a number between 0 and 1, got {text!r}")
-    return number
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise DataError(f"expected a whole number of at least 0, got {text!r}")
-    return int(text)
-
-
-def _not_negative(text: str) -> float:
-    if not (number := float(text)) >= 0:
-        raise DataError(f"expected a number of at least 0, got {text!r}")
-    return number
-
-
-def _positive(text: str) -> float:
-    if not (number := float(text)) > 0:
-        raise DataError(f"expected a number above 0, got {text!r}")
-    return number
+    return read_or_refuse

@@ -20,8 +20,9 @@ class Cell:
     """One method trained with one seed, judged on the test split.
 
     `metrics[rule][name]` and `decisions[rule]` `(n,)` are there for each of `RULES`; `probabilities` `(n, K)` are
-    calibrated, under the calibration priors. `curve` has the rows of the learning curve: `phase`, `epoch`, `train_loss`,
-    `calibrate_loss` (or null) and `seconds`. `drawn` says for each phase how many images of each class an epoch draws.
+    calibrated, under the calibration priors. `curve` has the rows of the learning curve: `phase`, `epoch`,
+    `train_loss`, `calibrate_loss` (or null) and `seconds`. `drawn` says for each phase the class sizes of the resampled
+    data that its draws stand for.
     """
 
     method: str

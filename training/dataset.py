@@ -17,15 +17,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from decision import ImageError, InputSpec, read_image, to_input
+from training.errors import DataError
 
 Flips = Literal["none", "horizontal", "vertical", "both"]
 FLIPS: tuple[Flips, ...] = get_args(Flips)
 LARGEST_SIDE = 224
 GREY_MODES = frozenset({"1", "L", "LA", "I;16", "I;16B", "I;16L"})
-
-
-class DataError(ValueError):
-    """Data that cannot be trained on; the command line answers with exit code 2."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,10 @@ import torch
 from numpy.typing import NDArray
 
 from decision.bundle import INPUT_NAME, OUTPUT_NAME
+from training.files import Images, batched
 from training.networks import Network
 from training.phases import predict
+from training.sampling import Rows
 
 BATCH_SIZES = (1, 3, 17)
 EXAMPLES = max(BATCH_SIZES)
@@ -48,17 +50,19 @@ def export_network(network: Network, examples: NDArray[np.uint8]) -> bytes:
     return exported
 
 
-def onnx_logits(network: bytes, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Logits `(n, classes)` as the service will compute them: through onnxruntime."""
+def onnx_logits(network: bytes, images: Images, rows: Rows | None = None, *, workers: int = 0) -> NDArray[np.float32]:
+    """Logits `(n, classes)` of images (of these `rows`), as the service will compute them: through onnxruntime."""
     session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
-    batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+    rows = np.arange(len(images)) if rows is None else rows
+    chunks = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
+    batches = batched(images, chunks, workers=workers)
     return np.concatenate([session.run([OUTPUT_NAME], {INPUT_NAME: batch})[0] for batch in batches])
 
 
 def _check(network: Network, exported: bytes, examples: NDArray[np.uint8]) -> None:
     for size in BATCH_SIZES:
         images = np.resize(examples, (size, *examples.shape[1:]))
-        expected = predict(network, images, torch.device("cpu"))
+        expected = predict(network, images, np.arange(size), torch.device("cpu"))
         difference = float(np.abs(onnx_logits(exported, images) - expected).max())
         if not difference <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
             raise ExportError(f"onnxruntime differs from torch by {difference:.2e} at batch size {size}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -10,13 +11,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from decision import InputSpec
-from training.dataset import DataError
+from training.errors import DataError
+from training.files import Images
+
+COSINE_SCALE = 30.0
+MOST_NORMALISED_BY = 10_000
 
 
 class Network(nn.Module):
     """body, then head (the output layer, which phase 2 retrains), on images normalised per channel.
 
-    `(n, height, width, channels)` uint8 → logits `(n, classes)` float32.
+    `(n, height, width, channels)` of 0 to 255 → logits `(n, classes)` float32.
     """
 
     mean: Tensor
@@ -29,9 +34,43 @@ class Network(nn.Module):
         self.register_buffer("std", std)
 
     def forward(self, image: Tensor) -> Tensor:
-        x = (image.permute(0, 3, 1, 2).float() - self.mean) / self.std
-        logits: Tensor = self.head(self.body(x))
+        logits: Tensor = self.head(self.features(image))
         return logits
+
+    def features(self, image: Tensor) -> Tensor:
+        """What the output layer sees of each image."""
+        features: Tensor = self.body((image.permute(0, 3, 1, 2).float() - self.mean) / self.std)
+        return features
+
+
+class Cosine(nn.Module):
+    """An output layer on directions alone: `COSINE_SCALE` times the cosine of features and class weights (LDAM)."""
+
+    def __init__(self, layer: nn.Linear | nn.Conv2d) -> None:
+        super().__init__()
+        layer.register_parameter("bias", None)
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = nn.functional.normalize(self.layer.weight, dim=1)
+        apply = nn.functional.linear if isinstance(self.layer, nn.Linear) else nn.functional.conv2d
+        return COSINE_SCALE * apply(nn.functional.normalize(x, dim=1), weight)
+
+
+def output_layer(head: nn.Module) -> nn.Linear | nn.Conv2d:
+    """The layer whose rows are the classes."""
+    return [layer for layer in head.modules() if isinstance(layer, nn.Linear | nn.Conv2d)][-1]
+
+
+def with_cosine(head: nn.Module) -> nn.Module:
+    """The head with its output layer on directions alone."""
+    layer = output_layer(head)
+    if head is layer:
+        return Cosine(layer)
+    for name, child in head.named_children():
+        if child is layer:
+            setattr(head, name, Cosine(layer))
+    return head
 
 
 @dataclass(frozen=True)
@@ -43,8 +82,17 @@ class Architecture:
     smallest_side: int
 
 
-def build_network(name: str, spec: InputSpec, n_classes: int, train_images: NDArray[np.uint8]) -> Network:
-    """The named network for these images; mean and std per channel are those of the train split."""
+def pixels_to_normalise(images: Images, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """The images, of these rows, whose mean and spread normalise the input: all, or 10,000 spread over them."""
+    spread = np.linspace(0, len(rows) - 1, min(len(rows), MOST_NORMALISED_BY)).astype(np.int64)
+    return images[rows[spread]]
+
+
+def build_network(
+    name: str, spec: InputSpec, n_classes: int, train_images: NDArray[np.uint8],
+    head_kind: Literal["linear", "cosine"] = "linear",
+) -> Network:  # fmt: skip
+    """The named network for these images; mean and std per channel are those of the train images given."""
     architecture = NETWORKS[name]
     if min(spec.height, spec.width) < architecture.smallest_side:
         raise DataError(f"{name} takes images of at least {architecture.smallest_side} pixels a side, "
@@ -56,7 +104,7 @@ def build_network(name: str, spec: InputSpec, n_classes: int, train_images: NDAr
     average = shares @ values
     spread = np.sqrt(shares @ values**2 - average**2).clip(min=1.0)
     mean, std = (torch.tensor(v, dtype=torch.float32).reshape(1, -1, 1, 1) for v in (average, spread))
-    network = Network(body, head, mean, std)
+    network = Network(body, with_cosine(head) if head_kind == "cosine" else head, mean, std)
     return network.to(memory_format=torch.channels_last)
 
 

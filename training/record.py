@@ -2,23 +2,27 @@
 
 import platform
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import version
+from typing import Any
 
+import numpy as np
 import onnxruntime
 
 from decision import Certificate, Interval, Manifest, Policy
 from decision.arrays import Priors
 from decision.bundle import CalibrationRecord
-from training.commands import TrainingConfig
+from training.config import TrainingConfig
 from training.dataset import Dataset
-from training.phases import Epoch
+from training.methods import Method
+from training.runlog import Epoch
 from training.splits import Splits
 
 LIBRARIES = ("torch", "torchvision", "lightning-fabric", "numpy", "scipy", "scikit-learn", "onnx", "pillow")
 
 
 def describe(
-    config: TrainingConfig, dataset: Dataset, splits: Splits, curve: Sequence[Epoch],
+    config: TrainingConfig, dataset: Dataset, splits: Splits, method: Method, curve: Sequence[Epoch],
     policy: Policy, calibration_priors: Priors, metrics: dict[str, Interval],
 ) -> Manifest:  # fmt: skip
     """The manifest of a run, without version and hashes: saving adds those."""
@@ -40,11 +44,25 @@ def describe(
             "calibration": calibration,
             "policy": policy.document,
             "metrics": metrics,
-            "training": config.record() | {"curve": [epoch.row() for epoch in curve]},
+            "training": config.record()
+            | {
+                "source": method.source,
+                "phases": _phases(method, dataset, splits),
+                "curve": [epoch.row() for epoch in curve],
+            },
             "seed": config.seed,
             "libraries": libraries,
         }
     )
+
+
+def _phases(method: Method, dataset: Dataset, splits: Splits) -> list[dict[str, Any]]:
+    """Each phase as its row has it, and the class sizes of the data that its draws stand for (`drawn`)."""
+    counts = np.bincount(dataset.labels[splits.train], minlength=len(dataset.classes))
+    return [
+        asdict(phase) | {"drawn": dict(zip(dataset.classes, phase.sampling.sizes(counts).tolist(), strict=True))}
+        for phase in method.phases
+    ]
 
 
 def summary(manifest: Manifest, certificates: Sequence[Certificate]) -> str:

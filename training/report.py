@@ -15,8 +15,8 @@ from sklearn.metrics import auc, confusion_matrix, precision_recall_curve, roc_c
 from decision import Decisions, Holdout, Manifest, Policy, adjust, softmax
 from decision.bundle import CalibrationRecord
 from training.evaluate import REWEIGHTED, before_after_change
-from training.phases import Epoch
 from training.reliability import CALIBRATION, Diagram, class_diagram, top_diagram
+from training.runlog import Epoch
 
 PANELS = 24
 PANEL_BINS = 10

@@ -6,8 +6,9 @@ from decision import Calibration, Holdout, NotCertifiable, Policy, certify, pars
 from decision.arrays import Priors
 from decision.errors import listed
 from decision.policy import compile_policy
-from training.commands import TrainingConfig
-from training.dataset import DataError, Dataset
+from training.config import TrainingConfig
+from training.dataset import Dataset
+from training.errors import DataError
 from training.splits import Splits
 
 

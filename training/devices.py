@@ -1,0 +1,47 @@
+"""The devices and processes of a run, through Fabric; how randomness is fixed on them."""
+
+from dataclasses import dataclass
+
+import torch
+from lightning_fabric import Fabric, seed_everything
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+
+from training.config import Machine
+from training.errors import DataError
+from training.files import default_workers
+
+
+@dataclass(frozen=True)
+class Devices:
+    """One process of a run: its device and its place among the others; how it decodes and compiles."""
+
+    fabric: Fabric
+    workers: int
+    compile: bool
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes."""
+        return self.fabric.global_rank == 0
+
+
+def launch(machine: Machine) -> Devices:
+    """Start the processes that there shall be. DataError where the machine has not got what was asked for."""
+    precision = machine.precision
+    if precision == "auto":
+        fast = machine.accelerator != "cpu" and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        precision = "bf16-mixed" if fast else "32-true"
+    try:
+        fabric = Fabric(accelerator=machine.accelerator, devices=machine.devices, num_nodes=machine.nodes,
+                        precision=precision)  # fmt: skip
+        fabric.launch()
+    except (RuntimeError, ValueError, MisconfigurationException) as error:
+        raise DataError(f"--accelerator {machine.accelerator} with --devices {machine.devices}: {error}") from None
+    compiled = machine.compile == "on" or (machine.compile == "auto" and fabric.device.type == "cuda")
+    return Devices(fabric, default_workers() if machine.workers is None else machine.workers, compiled)
+
+
+def seed_all(seed: int) -> None:
+    """Every source of randomness from one seed; deterministic kernels where there are some."""
+    seed_everything(seed, verbose=False)
+    torch.use_deterministic_algorithms(True, warn_only=True)
