@@ -1,5 +1,6 @@
 """python -m training run DATA: data set → phase 1, rebalanced → phase 2, natural → calibrate → bundle."""
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,12 +10,15 @@ import numpy as np
 from decision import Calibration, Holdout, load_bundle, save_bundle
 from training.calibrate import fit_calibration
 from training.commands import Command, contestant, parse
+from training.compare import Contestant, compare
 from training.config import TrainingConfig
-from training.dataset import Dataset, load_dataset
-from training.devices import Devices, launch, seed_all
+from training.dataset import Dataset
+from training.devices import Devices, launched, seed_all
 from training.errors import DataError
 from training.evaluate import as_table, evaluate
 from training.export import EXAMPLES, ExportError, export_network, onnx_logits
+from training.inspection import as_text, inspect
+from training.loading import load, name_left_out
 from training.methods import parse_method
 from training.networks import build_network, pixels_to_normalise
 from training.phases import Setting, after_training, train
@@ -33,6 +37,7 @@ def run(config: TrainingConfig, devices: Devices, models: Path, runs: Path) -> P
     """
     seed_all(config.seed)
     dataset = load(config)
+    name_left_out(dataset)
     config = config.settled(dataset)
     splits = split(dataset, config.imbalance, config.seed, holdout=config.holdout)
     require_certifiable(config, dataset, splits)
@@ -68,18 +73,6 @@ def run(config: TrainingConfig, devices: Devices, models: Path, runs: Path) -> P
     return path
 
 
-def load(config: TrainingConfig, *, skip_broken: bool = False) -> Dataset:
-    """The data set as the configuration asks for it, what was left out named on standard error."""
-    memory = config.machine.memory
-    dataset = load_dataset(config.data, size=config.size, flips=config.flips, merge=dict(config.merge),
-                           memory=None if memory is None else int(memory * 2**30), workers=config.machine.workers,
-                           skip_broken=config.skip_broken or skip_broken)  # fmt: skip
-    if dataset.unreadable and not skip_broken:
-        print(f"left out {len(dataset.unreadable)} files that cannot be read:", *dataset.unreadable, sep="\n  ",
-              file=sys.stderr)  # fmt: skip
-    return dataset
-
-
 def calibrate(
     exported: bytes, dataset: Dataset, splits: Splits, seed: int, workers: int
 ) -> tuple[Calibration, np.ndarray]:
@@ -102,36 +95,33 @@ def hold_out(exported: bytes, dataset: Dataset, splits: Splits, workers: int) ->
     return Holdout(logits, dataset.labels[rows], names, dataset.groups[rows])
 
 
-def inspect(command: Command) -> None:
-    """Print what is to be known of the data before anything is trained on them."""
-    import json
-
-    from training.inspection import as_text, inspect
-
-    config = command.config
-    found = inspect(load(config, skip_broken=True), config.imbalance, config.seed, workers=config.machine.workers or 0)
-    print(json.dumps(found.record(), indent=2) if command.json else as_text(found))
-
-
-def compare(command: Command) -> None:
-    """Train each method with each seed and write the comparison."""
-    from training.compare import Contestant, compare
-
-    devices = launch(command.config.machine)
-    contestants = [Contestant(spec, contestant(command.config, spec)) for spec in command.methods]
-    compare(command.config, contestants, command.seeds, command.out,
-            train=lambda config, models: run(config, devices, models, command.out / "runs"))  # fmt: skip
-
-
-def train_and_say(command: Command) -> None:
+def _run(command: Command) -> None:
     """Train, and say where the bundle is and what it promises."""
-    path = run(command.config, launch(command.config.machine), command.models, command.runs)
+    with launched(command.config.machine) as devices:
+        path = run(command.config, devices, command.models, command.runs)
     if path is not None:
         bundle = load_bundle(path)
         print(*bundle.policy().certificates, f"bundle: {path} ({bundle.id})", sep="\n")
 
 
-COMMANDS = {"run": train_and_say, "inspect": inspect, "compare": compare}
+def _inspect(command: Command) -> None:
+    """Print what is to be known of the data before anything is trained on them."""
+    config = command.config
+    dataset = load(config, skip_broken=True)
+    found = inspect(dataset, config.imbalance, config.seed, workers=config.machine.workers or 0,
+                    batch_size=config.batch_size)  # fmt: skip
+    print(json.dumps(found.record(), indent=2) if command.json else as_text(found))
+
+
+def _compare(command: Command) -> None:
+    """Train each method with each seed, and write the comparison."""
+    contestants = [Contestant(spec, contestant(command.config, spec)) for spec in command.methods]
+    with launched(command.config.machine) as devices:
+        compare(command.config, contestants, command.seeds, command.out,
+                train=lambda config, models: run(config, devices, models, command.out / "runs"))  # fmt: skip
+
+
+COMMANDS = {"run": _run, "inspect": _inspect, "compare": _compare}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,6 +15,7 @@ from training.config import AugmentedClasses, Compile, Machine, Precision, Train
 from training.dataset import FLIPS
 from training.errors import DataError
 from training.imbalance import Imbalance
+from training.merge import parse_merge
 from training.methods import METHODS, listed_dials, parse_method
 from training.networks import NETWORKS
 
@@ -179,7 +180,7 @@ def _methods_help() -> str:
 def _data_options(add: Callable[..., None]) -> None:
     add("--imbalance", type=read.imbalance, metavar="SHAPE",
         help="thin to step:mu=0.5,rho=10, linear:rho=10 or exponential:rho=100 (most=5000 caps), or none")  # fmt: skip
-    add("--merge", action="append", default=[], type=read.merge, metavar="NEW=A,B",
+    add("--merge", action="append", default=[], type=parse_merge, metavar="NEW=A,B",
         help="make one class of several, as birds=penguin,parrot; may be repeated")  # fmt: skip
     add("--size", type=read.size, metavar="HxW", help="resize all images; default: as they are")
     add("--seed", type=read.seed, help="of splits, weights and batches")

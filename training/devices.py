@@ -1,5 +1,7 @@
 """The devices and processes of a run, through Fabric; how randomness is fixed on them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -25,8 +27,18 @@ class Devices:
         return self.fabric.global_rank == 0
 
 
-def launch(machine: Machine) -> Devices:
-    """Start the processes that there shall be. DataError where the machine has not got what was asked for."""
+@contextmanager
+def launched(machine: Machine) -> Iterator[Devices]:
+    """The processes that there shall be, until the end. DataError where the machine has not got what was asked for."""
+    devices = _launch(machine)
+    try:
+        yield devices
+    finally:
+        if torch.distributed.is_initialized():  # a process that ends with gloo's threads alive is aborted
+            torch.distributed.destroy_process_group()
+
+
+def _launch(machine: Machine) -> Devices:
     precision = machine.precision
     if precision == "auto":
         fast = machine.accelerator != "cpu" and torch.cuda.is_available() and torch.cuda.is_bf16_supported()

@@ -1,72 +1,31 @@
-"""The same picture twice: across splits it flatters every metric, with two labels one of them is wrong."""
+"""The same picture twice: across splits it flatters every metric, and of two labels one is wrong."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.dataset import Dataset
+from training.files import batched
+from training.pairs import EXAMPLES, KINDS, Kind, Mask, Origin, Pair, Pairs, Rows, leaking
 from training.progress import tracked
-from training.thumbnails import correlations, thumbnails
+from training.thumbnails import n_pixels, thumbnails
 
 ALIKE = 0.98
-QUERIES, REFERENCES = 20_000, 200_000
-EXAMPLES = 20
+QUERIES, REFERENCES = 20_000, 100_000  # thumbnails take 4 kB at most, so 0.5 GB together
 BATCH_BYTES = 2**24
-
-Rows = NDArray[np.int64]
-Kind = Literal["all", "across", "torn", "together", "conflicting"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-
-
-@dataclass(frozen=True)
-class Count:
-    """Pairs of one kind, and how many images of each part of the source are in one."""
-
-    pairs: int
-    images: Mapping[str, int]
-
-    @property
-    def n_images(self) -> int:
-        return sum(self.images.values())
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two images by name and label, with the Pearson correlation of their thumbnails (1 where byte-equal)."""
-
-    images: tuple[str, str]
-    labels: tuple[str, str]
-    correlation: float
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Pairs by what they do. Kinds overlap, but for the three of leakage.
-
-    - all: any two images
-    - across: in different parts of the source, not of one group
-    - torn: in one part that a random split divides, not of one group
-    - together: of one group, which no split separates
-    - conflicting: with different labels
-
-    `leaks` are the first pairs of across and torn, `conflicts` of conflicting, the most alike first.
-    """
-
-    counts: Mapping[Kind, Count]
-    leaks: tuple[Pair, ...]
-    conflicts: tuple[Pair, ...]
+TILE = 2048
 
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Byte-equal images, and those that are not but correlate at least `ALIKE`; what was compared for the latter.
+    """Byte-equal pairs, and near ones: not equal, but with a correlation of at least `ALIKE`.
 
-    `flat` images have one grey value all over, so that they correlate with nothing. Near duplicates were looked for
-    among `references` images, and of these with `queries` on one side at least: a seeded sample where that is not all.
+    Near ones were looked for among `references` of the `images`, one of a pair being of `queries` images: a seeded
+    sample where that is not all. `flat` images have one grey value all over and are no one's near duplicate.
     """
 
     exact: Pairs
@@ -78,106 +37,127 @@ class Duplicates:
 
     @property
     def sampled(self) -> bool:
-        """Whether there may be more near duplicates than were found."""
+        """Whether there may be more near duplicates than these."""
         return self.queries < self.images
 
 
 def find_duplicates(
     dataset: Dataset, seed: int, *, workers: int = 0, queries: int = QUERIES, references: int = REFERENCES
 ) -> Duplicates:
-    """Duplicates among all images, in bounded memory: no images but a batch, thumbnails of at most `references`.
+    """Duplicates among all images, in bounded memory: a batch of images, and thumbnails of at most `references`.
 
-    Exact: equal pixels as the network would get them, by a 128-bit hash. Near: a Pearson correlation of 0.98 or more
-    of grey thumbnails of at most 32×32, area-averaged; an image turned, mirrored or cropped is not found. Near
-    pairs hold no exact ones. Up to `queries` images, held-out ones first, are compared with up to `references`.
+    Exact: equal pixels as the network would get them, by a 128-bit hash. Near: Pearson correlation of grey thumbnails
+    of at most 32×32; an image turned, mirrored or cropped is not found. Up to `queries` images, those of held-out
+    parts first, are compared with up to `references`.
     """
     asked, compared = _chosen(dataset, np.random.default_rng([seed, 7]), queries, references)
     copies, flat, small = _read(dataset, compared, workers)
-    context = _Context.of(dataset, copies)
-    return Duplicates(
-        _exact(context), _near(context, small, compared, asked, flat), int(flat.sum()),
-        len(copies), len(asked), len(compared),
-    )  # fmt: skip
+    origin = Origin.of(dataset)
+    near = _near(origin, copies, small, asked, compared)
+    return Duplicates(_exact(origin, copies), near, int(flat.sum()), len(copies), len(asked), len(compared))
 
 
 def _chosen(dataset: Dataset, rng: np.random.Generator, queries: int, references: int) -> tuple[Rows, Rows]:
-    """Rows to ask for, held-out ones first, and all rows to compare them with, which hold them; both ascending."""
+    """Rows to ask for, and the rows to compare them with, which hold the former; both ascending."""
     order = rng.permutation(len(dataset.labels))
     order = order[np.argsort(dataset.parts[order] == "train", kind="stable")]
     asked, others = order[:queries], rng.permutation(order[queries:])
     return np.sort(asked), np.sort(np.concatenate([asked, others[: max(0, references - len(asked))]]))
 
 
-def _read(dataset: Dataset, compared: Rows, workers: int) -> tuple[Rows, NDArray[np.bool_], NDArray[np.float16]]:
-    """One pass over all images: which are copies of which `(N,)`, which are flat `(N,)`, thumbnails of `compared`.
-
-    Half precision moves a correlation by some 0.00001.
-    """
-    n, wanted = len(dataset.labels), np.zeros(len(dataset.labels), dtype=bool)
-    wanted[compared] = True
+def _read(dataset: Dataset, compared: Rows, workers: int) -> tuple[Rows, Mask, NDArray[np.float32]]:
+    """One pass over all images: a number that copies share `(N,)`, which are flat `(N,)`, thumbnails of `compared`."""
+    n, chunks = len(dataset.labels), _chunks(dataset)
     known: dict[bytes, int] = {}
-    copies, flat, small = np.empty(n, dtype=np.int64), np.empty(n, dtype=bool), []
-    for rows, images in tracked(_batches(dataset, workers), "looking for duplicates", total=len(_chunks(dataset))):
-        digests = (hashlib.blake2b(np.ascontiguousarray(image), digest_size=16).digest() for image in images)
+    copies, flat = np.empty(n, dtype=np.int64), np.empty(n, dtype=bool)
+    small = np.empty((len(compared), n_pixels(dataset.images.shape)), dtype=np.float32)
+    batches = zip(chunks, batched(dataset.images, chunks, workers=workers), strict=True)
+    for rows, images in tracked(batches, "reading", total=len(chunks)):
+        digests = (hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images)
         copies[rows] = [known.setdefault(digest, len(known)) for digest in digests]
-        unit, flat[rows] = thumbnails(images)
-        small.append(unit[wanted[rows]].astype(np.float16))
-    return copies, flat, np.concatenate(small)
+        vectors, flat[rows] = thumbnails(images)
+        begin, end = np.searchsorted(compared, [rows[0], rows[-1] + 1])
+        small[begin:end] = vectors[compared[begin:end] - rows[0]]
+    return copies, flat, small
 
 
 def _chunks(dataset: Dataset) -> list[Rows]:
     each = int(np.clip(BATCH_BYTES // np.prod(dataset.images.shape[1:]), 1, 2048))
-    rows = np.arange(len(dataset.labels))
-    return [rows[start : start + each] for start in range(0, len(rows), each)]
+    return np.split(np.arange(len(dataset.labels)), range(each, len(dataset.labels), each))
 
 
-def _batches(dataset: Dataset, workers: int) -> Iterator[tuple[Rows, NDArray[np.uint8]]]:
-    for rows in _chunks(dataset):
-        yield rows, dataset.images[rows]
+def _exact(origin: Origin, copies: Rows) -> Pairs:
+    """Counts come from how many copies share what: 10,000 blank images are 50 million pairs, and none is formed."""
+    label, group, part = origin.labels, origin.groups, origin.parts
+    all_, same_group, same_part = _sharing(copies), _sharing(copies, group), _sharing(copies, part)
+    both = _sharing(copies, part, group)
+    partners: dict[Kind, Rows] = {
+        "all": all_ - 1, "across": all_ - same_part - same_group + both, "torn": (same_part - both) * origin.divided,
+        "together": same_group - 1, "conflicting": all_ - _sharing(copies, label),
+    }  # fmt: skip
+    leaks = _copies(origin, copies, partners["across"] + partners["torn"], leaking)
+    conflicts = _copies(origin, copies, partners["conflicting"], lambda kinds: kinds["conflicting"])
+    return origin.pairs(partners, leaks, conflicts)
 
 
-@dataclass(frozen=True, eq=False)
-class _Context:
-    """What is known of each image, all `(N,)`: which are copies, class, group, part, if its part is divided, name."""
+def _sharing(*keys: Rows) -> Rows:
+    """How many images, itself among them, have all the keys of an image `(N,)`."""
+    _, index, count = np.unique(np.stack(keys), axis=1, return_inverse=True, return_counts=True)
+    return np.asarray(count[index.reshape(-1)])
 
-    dataset: Dataset
-    copies: Rows
-    parts: Rows
-    part_names: tuple[str, ...]
-    divided: NDArray[np.bool_]
 
-    @classmethod
-    def of(cls, dataset: Dataset, copies: Rows) -> "_Context":
-        names, parts = np.unique(dataset.parts, return_inverse=True)
-        torn = {"val"} | (set() if "val" in names else {"train"}) if "test" in names else set(names.tolist())
-        return cls(dataset, copies, parts, tuple(names.tolist()), np.isin(dataset.parts, list(torn)))
+def _copies(origin: Origin, copies: Rows, partners: Rows, wanted: Callable[[dict[Kind, Mask]], Mask]) -> Iterator[Pair]:
+    """The first wanted pairs of copies, by row."""
 
-    def kinds(self, i: Rows, j: Rows) -> dict[Kind, NDArray[np.bool_]]:
-        """Which of the pairs `(i, j)` are of each kind."""
-        part, group = self.parts[i] == self.parts[j], self.dataset.groups[i] == self.dataset.groups[j]
-        return {
-            "all": np.ones(len(i), dtype=bool), "across": ~part & ~group, "torn": part & ~group & self.divided[i],
-            "together": group, "conflicting": self.dataset.labels[i] != self.dataset.labels[j],
-        }  # fmt: skip
+    def found() -> Iterator[Pair]:
+        for i in np.flatnonzero(partners).tolist():
+            later = i + 1 + np.flatnonzero(copies[i + 1 :] == copies[i])
+            for j in later[wanted(origin.kinds(np.full(len(later), i), later))].tolist():
+                yield origin.pair(i, j, 1.0)
 
-    def counts(self, partners: Mapping[Kind, Rows]) -> dict[Kind, Count]:
-        """From how many partners of each kind an image has `(N,)`."""
-        def images(has: NDArray[np.bool_]) -> dict[str, int]:
-            found = np.bincount(self.parts[has], minlength=len(self.part_names))
-            return dict(zip(self.part_names, found.tolist(), strict=True))
+    return islice(found(), EXAMPLES)
 
-        return {kind: Count(int(n.sum()) // 2, images(n > 0)) for kind, n in partners.items()}
 
-    def pairs(self, i: Rows, j: Rows, correlation: NDArray[np.float32]) -> tuple[Pair, ...]:
-        return tuple(
-            Pair((self.name(a), self.name(b)), (self.label(a), self.label(b)), round(float(c), 4))
-            for a, b, c in zip(i.tolist(), j.tolist(), correlation, strict=True)
-        )
+class _Tally:
+    """Near pairs, counted tile by tile, and the most alike of them."""
 
-    def name(self, row: int) -> str:
-        """An image by its part and place in it, counted from 0."""
-        part = self.parts[row]
-        return f"{self.part_names[part]}[{int((self.parts[:row] == part).sum())}]"
+    def __init__(self, origin: Origin) -> None:
+        self._origin = origin
+        self._partners: dict[Kind, Rows] = {kind: np.zeros(len(origin.labels), dtype=np.int64) for kind in KINDS}
+        self._leaks: list[tuple[float, int, int]] = []
+        self._conflicts: list[tuple[float, int, int]] = []
 
-    def label(self, row: int) -> str:
-        return self.dataset.classes[self.dataset.labels[row]]
+    def add(self, i: Rows, j: Rows, correlation: NDArray[np.float32]) -> None:
+        """Pairs (i, j) that no other tile has."""
+        kinds = self._origin.kinds(i, j)
+        for kind, mask in kinds.items():
+            np.add.at(self._partners[kind], np.concatenate([i[mask], j[mask]]), 1)
+        for kept, mask in ((self._leaks, leaking(kinds)), (self._conflicts, kinds["conflicting"])):
+            best = np.flatnonzero(mask)[np.lexsort((j[mask], i[mask], -correlation[mask]))[:EXAMPLES]]
+            found = zip((-correlation[best]).tolist(), i[best].tolist(), j[best].tolist(), strict=True)
+            kept[:] = sorted([*kept, *found])[:EXAMPLES]
+
+    def pairs(self) -> Pairs:
+        leaks, conflicts = ((self._origin.pair(i, j, min(-c, 1.0)) for c, i, j in kept)
+                            for kept in (self._leaks, self._conflicts))  # fmt: skip
+        return self._origin.pairs(self._partners, leaks, conflicts)
+
+
+def _near(origin: Origin, copies: Rows, small: NDArray[np.float32], asked: Rows, compared: Rows) -> Pairs:
+    """All pairs of one of `asked` and one of `compared` that correlate, in tiles; `small` are of `compared`."""
+    tally, is_asked = _Tally(origin), np.isin(compared, asked, assume_unique=True)
+    queries = small[is_asked]
+    starts = range(0, len(compared), TILE)
+    for start in tracked(starts, "comparing"):
+        there, references = compared[start : start + TILE], small[start : start + TILE]
+        twice = is_asked[start : start + TILE]  # such a pair would come from both sides
+        for begin in range(0, len(asked), TILE):
+            here = asked[begin : begin + TILE]
+            if twice.all() and there[-1] <= here[0]:
+                continue
+            correlation = queries[begin : begin + TILE] @ references.T
+            q, r = np.nonzero(correlation >= ALIKE)
+            i, j = here[q], there[r]
+            new = (copies[i] != copies[j]) & (~twice[r] | (i < j))
+            tally.add(np.minimum(i, j)[new], np.maximum(i, j)[new], correlation[q, r][new])
+    return tally.pairs()

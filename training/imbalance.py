@@ -6,7 +6,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from training.dataset import DataError, Dataset
+from training.dataset import Dataset
+from training.errors import DataError
 
 Shape = Literal["step", "linear", "exponential"]
 

@@ -15,9 +15,10 @@ RELATIVELY_RARE = 0.5
 
 
 def size_of(n: int) -> Size:
-    """Many (> 100), medium (20 to 100) or few (< 20) train images: the groups of the long-tail protocol (Liu et al. 2019).
+    """Many (> 100), medium (20 to 100) or few (< 20) train images, as the long-tail protocol groups (Liu et al. 2019).
 
-    A class of few is absolutely rare (Weiss 2004): too small to learn from, whatever the others have. More data mends it.
+    A class of few is absolutely rare (Weiss 2004): too small to learn from, whatever the others have. More data mends
+    it.
     """
     return "many" if n > MANY else "medium" if n >= FEW else "few"
 
@@ -50,7 +51,7 @@ class ClassSizes:
 
         Law: where there are two sizes, as in a step, it separates them, whatever share of the classes has which.
         """
-        return self.counts**2 < self.counts.max() * self._smallest
+        return np.asarray(self.counts**2 < self.counts.max() * self._smallest)
 
     @property
     def mu(self) -> float:
@@ -69,7 +70,7 @@ class ClassSizes:
 
     @property
     def relatively_rare(self) -> NDArray[np.bool_]:
-        """Which classes `(K,)` have less than half the uniform share (Weiss 2004). More data of that mix keeps it so."""
+        """Which classes `(K,)` have less than half the uniform share (Weiss 2004). More of that mix keeps it so."""
         return self.relative < RELATIVELY_RARE
 
     @property

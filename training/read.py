@@ -3,11 +3,8 @@
 import math
 import re
 
-from training.dataset import parse_merge
 from training.errors import DataError
 from training.imbalance import Imbalance
-
-merge = parse_merge
 
 
 def imbalance(text: str) -> Imbalance | str:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from training.dataset import DataError, Dataset
+from training.dataset import Dataset
+from training.errors import DataError
 from training.imbalance import Imbalance, thin
 
 TEST_SHARE = 0.20

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageOps
 from scipy import ndimage, stats
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torchvision.transforms.v2 import functional
 
 from training.augment import ALPHA, KINDS, Augmentation, Batch, rare_classes
@@ -105,12 +106,24 @@ def test_only_the_chosen_classes_change(kind: str, shape: tuple[int, int, int], 
 
 
 @changing
-def test_nothing_waits_for_pixels_or_leaves_the_device(kind: str) -> None:
-    """On torch's `meta` device there are no values to read, and tensors of other devices are refused."""
-    images, labels = torch.empty(64, 8, 8, 3, dtype=torch.uint8, device="meta"), torch.empty(64, device="meta")
-    batch = Augmentation(kind, "both", 0.2)(images, labels, np.random.default_rng(0))
-    assert batch.images.device.type == "meta"
+def test_all_is_done_on_the_device_of_the_images(kind: str) -> None:
+    """torch's fake tensors know their device but no values: two devices in one operation, or a look, is an error."""
+    with FakeTensorMode():
+        images = torch.empty(64, 8, 8, 3, dtype=torch.uint8, device="cuda")
+        labels = torch.empty(64, dtype=torch.int64, device="cuda")
+        batch = Augmentation(kind, "both", 0.2)(images, labels, np.random.default_rng(0))
     assert batch.images.shape == images.shape
+    parts = (batch.images, batch.labels, batch.partners, batch.shares)
+    assert {part.device.type for part in parts if part is not None} == {"cuda"}
+
+
+@pytest.mark.parametrize("kind", ["light", "mixup"])
+def test_the_parts_of_a_batch_are_the_batch(kind: str) -> None:
+    batch = augmented(kind, pictures(7, SHAPES["grey"]))
+    for field in ("images", "labels") + (("partners", "shares") if kind == "mixup" else ()):
+        joined = torch.cat([getattr(batch[rank::3], field) for rank in range(3)])
+        assert torch.equal(joined, getattr(batch, field)[[0, 3, 6, 1, 4, 2, 5]])
+    assert (batch[::3].shares is None) == (kind == "light")
 
 
 @pytest.mark.parametrize(
@@ -256,7 +269,7 @@ def test_an_operation_is_that_of_pillow_scipy_or_colorsys(
     images = pictures(3, shape)
     for image, result in zip(images.numpy(), applied(op, images, magnitude), strict=True):
         expected = np.asarray(REFERENCES[op.name](image, magnitude), dtype=float).reshape(shape)
-        np.testing.assert_allclose(result, expected, atol=1.01)  # both round to whole levels, once or twice
+        np.testing.assert_allclose(result, expected, atol=1.01)  # both come to whole levels, each in its way
     assert op.name == "identity" or not np.array_equal(applied(op, images, magnitude), images.numpy())
 
 
@@ -275,7 +288,9 @@ def test_a_warp_is_torchvisions_on_repeated_edges(name: str, reference: object, 
     padded = functional.pad(images.permute(0, 3, 1, 2), [20], padding_mode="edge")
     for magnitude in op.magnitudes:
         expected = reference(padded, magnitude)[:, :, 20:-20, 20:-20].permute(0, 2, 3, 1)
-        np.testing.assert_allclose(applied(op, images, magnitude), expected.numpy(), atol=1.01)
+        gaps = applied(op, images, magnitude) - expected.numpy().astype(float)
+        assert np.abs(gaps).max() <= 1  # where float32 falls on the other side of a half,
+        assert np.abs(gaps.mean()) < 0.02  # as often up as down
 
 
 def sheared_by_torchvision(padded: Tensor, degrees: list[float]) -> Tensor:
@@ -342,7 +357,7 @@ def test_a_mixed_image_is_the_sum_of_its_parts(shape: tuple[int, int, int], clas
     np.testing.assert_allclose(batch.images, expected, atol=1e-4)
     assert batch.images.min() >= images.min()
     assert batch.images.max() <= images.max()
-    assert sorted(batch.partners.tolist()) == labels.tolist()
+    assert sorted(batch.partners.tolist()) == labels.tolist() != batch.partners.tolist()
     assert ((batch.shares >= 0) & (batch.shares <= 1)).all()
     chosen = 30 if classes is None else len(classes)
     assert chosen // 2 < (batch.shares < 1).sum() <= chosen

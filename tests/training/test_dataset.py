@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import noise, png
-from training.dataset import DataError, load_dataset
+from training.dataset import load_dataset
+from training.errors import DataError
 
 
 def folder(root: Path, *files: str, size: tuple[int, ...] = (4, 6, 3)) -> Path:

@@ -6,9 +6,9 @@ import torch
 
 from decision import InputSpec
 from tests.conftest import noise
-from training.dataset import DataError
+from training.errors import DataError
 from training.export import export_network, onnx_logits
-from training.networks import NETWORKS, build_network
+from training.networks import COSINE_SCALE, NETWORKS, build_network, output_layer
 from training.phases import predict
 
 CPU = torch.device("cpu")
@@ -38,9 +38,29 @@ def test_every_network_exports_to_one_file_that_onnxruntime_runs_alike(name: str
     network = built(name, spec, 7)
     images = noise(1, (17, 48, 40, channels))
     exported = export_network(network, images)
-    expected = predict(network, images, CPU)
+    expected = predict(network, images, np.arange(17), CPU)
     np.testing.assert_allclose(onnx_logits(exported, images), expected, atol=1e-4)
     assert not re.findall(rb"[\w/.-]{4,}\.py", exported), "no file of this machine is named"
+
+
+@pytest.mark.parametrize("name", ["small", "allcnn"])
+def test_a_cosine_head_sees_directions_alone(name: str) -> None:
+    torch.manual_seed(0)
+    images = noise(1, (17, 48, 40, 3))
+    network = build_network(name, InputSpec(48, 40, 3), 7, images, "cosine").eval()
+    layer = output_layer(network.head)
+    with torch.no_grad():
+        features = network.features(torch.from_numpy(images))
+        before = network.head(features)
+        layer.weight *= torch.rand(7).reshape(-1, *[1] * (layer.weight.dim() - 1)) + 0.5
+        torch.testing.assert_close(network.head(features), before, atol=1e-4, rtol=1e-4)
+        if name == "small":
+            torch.testing.assert_close(network.head(3 * features), before, atol=1e-4, rtol=1e-4)
+            cosine = torch.nn.functional.cosine_similarity(features[0], layer.weight[3], dim=0)
+            assert float(before[0, 3]) == pytest.approx(COSINE_SCALE * float(cosine), rel=1e-4)
+    assert before.abs().max() <= COSINE_SCALE
+    exported = export_network(network, images)
+    np.testing.assert_allclose(onnx_logits(exported, images), predict(network, images, np.arange(17), CPU), atol=1e-3)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -5,13 +5,15 @@ from lightning_fabric import Fabric
 
 from training.augment import Augmentation
 from training.dataset import Dataset
-from training.methods import Phase
+from training.methods import Method, Phase
 from training.networks import Network, build_network
-from training.phases import Epoch, Schedule, train_phase
+from training.phases import Schedule, Setting, train
+from training.runlog import Epoch, RunLog
+from training.sampling import Sampling
 from training.splits import Splits, split
 
-NATURAL = Phase("natural", "natural", "head", rate=0.1)
-REBALANCED = Phase("rebalanced", "oversample")
+NATURAL = Phase("natural", trainable="head", rate=0.1)
+REBALANCED = Phase("rebalanced", Sampling("oversample"))
 
 
 @pytest.fixture
@@ -33,11 +35,11 @@ def trained(
     network = network or build_network("small", dataset.input, 2, dataset.images[splits.train])
     settings = {"epochs": 3, "batch_size": 32, "learning_rate": 0.05, "patience": 9, "momentum": 0.9}
     settings |= {"weight_decay": 5e-4, "seed": seed} | schedule
-    curve = train_phase(
-        Fabric(accelerator="cpu", devices=1), network, phase, dataset, splits,
-        Augmentation("both", 0.1), Schedule(**settings),
+    setting = Setting(
+        Fabric(accelerator="cpu", devices=1), dataset, splits, Augmentation("light", "both", 0.1),
+        Schedule(**settings), np.ones(2),
     )  # fmt: skip
-    return network, curve
+    return network, train(setting, network, Method((phase,), "here"), RunLog(None, dataset.classes))
 
 
 def state(network: Network) -> dict[str, torch.Tensor]:
@@ -94,18 +96,3 @@ def test_without_a_calibrate_split_all_epochs_are_trained(data: tuple[Dataset, S
     dataset, _ = data
     _, curve = trained((dataset, split(dataset, None, 0, holdout=False)), REBALANCED, epochs=2, patience=1)
     assert [epoch.calibrate_loss for epoch in curve] == [None, None]
-
-
-@pytest.mark.parametrize(
-    ("flips", "shift", "variants"),
-    [("none", 0.0, 1), ("horizontal", 0.0, 2), ("vertical", 0.0, 2), ("both", 0.0, 4), ("none", 0.25, 9)],
-)
-def test_augmentation_moves_as_far_as_it_may(flips: str, shift: float, variants: int) -> None:
-    image = torch.arange(16, dtype=torch.uint8).reshape(1, 4, 4, 1)
-    batch = Augmentation(flips, shift)(image.repeat(400, 1, 1, 1), np.random.default_rng(0))
-    seen = {tuple(one.flatten().tolist()) for one in batch}
-    assert len(seen) == variants
-    expected = {
-        "horizontal": image.flip(2), "vertical": image.flip(1), "both": image.flip(1, 2), "none": image,
-    }[flips]  # fmt: skip
-    assert tuple(expected.flatten().tolist()) in seen

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.dataset import DataError, Dataset
+from training.dataset import Dataset
+from training.errors import DataError
 from training.imbalance import Imbalance, thin
 from training.splits import folds, split, strata
 

@@ -1,0 +1,107 @@
+"""python -m benchmarks.throughput: what the training loop costs beside a bare one, written by hand, on the same tensors.
+
+Both train the same network from the same weights on the same images in memory, in batches of the same size, without
+augmentation. Ours deals samples, follows a schedule, writes checkpoints and TensorBoard's curves. One round is an epoch
+of each, in turns; the ratio is images a second, ours over bare.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from benchmarks.two_phase import machine
+from training.augment import Augmentation
+from training.dataset import Dataset
+from training.methods import parse_method
+from training.networks import NETWORKS, Network, build_network
+from training.phases import Schedule, Setting, train
+from training.runlog import RunLog
+from training.splits import Splits
+
+CASES = [("small", 32, 3), ("lenet5", 28, 1), ("resnet32", 32, 3)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=6400)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    rows = [measured(*case, options) for case in CASES]
+    print(
+        "| network | input | ours, images/s | bare, images/s | ratio, median (least, most) of rounds |\n|---|---|---|---|---|"
+    )
+    for row in rows:
+        print(
+            "| {network} | {input} | {ours:,.0f} | {bare:,.0f} | {median:.3f} ({least:.3f}, {most:.3f}) |".format(**row)
+        )
+    print(
+        f"\nBatches of {options.batch_size}, {options.images:,} images a round, {options.rounds} rounds; {machine()}."
+    )
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+def measured(name: str, side: int, channels: int, options: argparse.Namespace) -> dict:
+    """Rounds of one network."""
+    rng = np.random.default_rng(0)
+    n = options.images
+    images = rng.integers(0, 256, (n, side, side, channels), dtype=np.uint8)
+    dataset = Dataset("noise", tuple("0123456789"), images, np.arange(n) % 10, np.arange(n), np.full(n, "train"))
+    ratios, speeds = [], []
+    for number in range(options.rounds + 1):
+        pair = (ours, bare) if number % 2 else (bare, ours)
+        took = {}
+        for side_of in pair:
+            torch.manual_seed(0)
+            network = build_network(name, dataset.input, 10, images[:1000])
+            took[side_of] = side_of(network, dataset, NETWORKS[name].learning_rate, options.batch_size)
+        if number:  # the first warms up
+            ratios.append(took[bare] / took[ours])
+            speeds.append([n / took[ours], n / took[bare]])
+    mine, theirs = np.median(speeds, axis=0)
+    return {"network": name, "input": f"{side}×{side}×{channels}", "ours": mine, "bare": theirs,
+            "median": np.median(ratios), "least": min(ratios), "most": max(ratios)}  # fmt: skip
+
+
+def ours(network: Network, dataset: Dataset, rate: float, batch_size: int) -> float:
+    """Seconds of one epoch by `training.phases.train`, all that a run does in it included."""
+    rows = np.arange(len(dataset.labels))
+    with tempfile.TemporaryDirectory() as folder:
+        setting = Setting(
+            Fabric(accelerator="auto", devices=1), dataset, Splits(rows, rows[:0], rows[:0], rows[:0]),
+            Augmentation("none", "none", 0.0), Schedule(1, batch_size, rate, 1, 0.9, 5e-4, 0), np.ones(10),
+        )  # fmt: skip
+        begun = time.perf_counter()
+        log = RunLog(Path(folder) / "run", dataset.classes)
+        train(setting, network, parse_method("baseline"), log)
+        log.close(finished=True)
+        return time.perf_counter() - begun
+
+
+def bare(network: Network, dataset: Dataset, rate: float, batch_size: int) -> float:
+    """Seconds of one epoch as one would write it by hand."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    images, labels = torch.from_numpy(dataset.images), torch.from_numpy(dataset.labels)
+    begun = time.perf_counter()
+    network.to(device).train()
+    optimizer = torch.optim.SGD(network.parameters(), rate, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    for rows in torch.randperm(len(labels)).split(batch_size):
+        loss = nn.functional.cross_entropy(network(images[rows].to(device)), labels[rows].to(device))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    loss.item()
+    return time.perf_counter() - begun
+
+
+if __name__ == "__main__":
+    main()
