@@ -85,8 +85,7 @@ def _command(given: dict[str, Any]) -> Command:
         _require_policy(given)
     config = TrainingConfig(**given, machine=machine)
     if name == "compare":
-        methods = command["methods"]
-        command["methods"] = tuple(m for m in METHODS if m not in NOT_COMPARED) if methods == "all" else _specs(methods)
+        command["methods"] = _specs(command["methods"])
         for spec in command["methods"]:
             contestant(config, spec)
     else:
@@ -105,7 +104,9 @@ def _checked(config: TrainingConfig) -> TrainingConfig:
 
 
 def _specs(text: str) -> tuple[str, ...]:
-    specs = tuple(spec for spec in text.split(",") if spec)
+    """The methods of a list, `all` standing for every row."""
+    rows = [name for name in METHODS if name not in NOT_COMPARED]
+    specs = tuple(spec for item in text.split(",") if item for spec in (rows if item == "all" else [item]))
     if not specs or len(set(specs)) < len(specs):
         raise DataError(f"expected distinct methods separated by commas, got {text!r}")
     return specs

@@ -33,7 +33,7 @@ _STYLE = """
   --paper: #fff; --ink: #16191d; --muted: #565d66; --accent: #0a5ea8;
   --faint: #8b929c; --line: #e7e9ec; --axis: #a9afb8;
   --up: #d8f0e7; --up-ink: #00694c; --down: #fae3d3; --down-ink: #a04400;
-  --c0: #0072b2; --c1: #e69f00; --c2: #009e73; --c3: #d55e00; --c4: #2f9bdc; --c5: #b9629a; --c6: #8c7a00;
+  --c0: #0072b2; --c1: #c98600; --c2: #009e73; --c3: #d55e00; --c4: #2f9bdc; --c5: #b9629a; --c6: #8c7a00;
 }
 @media screen and (prefers-color-scheme: dark) {
   :root {

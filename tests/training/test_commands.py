@@ -72,12 +72,13 @@ def test_compare_takes_methods_with_dials_and_augmentations() -> None:
 
 
 def test_all_methods_are_all_rows_but_those_that_train_the_same() -> None:
-    methods = parse(["compare", "digits", "--methods", "all"]).methods
+    *methods, mixed = parse(["compare", "digits", "--methods", "all,baseline:augment=mixup"]).methods
+    assert mixed == "baseline:augment=mixup"
     assert set(METHODS) - set(methods) == set(NOT_COMPARED)
     assert set(NOT_COMPARED.values()) <= set(methods)
 
 
-@pytest.mark.parametrize("methods", ["", ",", "baseline,baseline", "baseline,nope", "baseline:augment=wild"])
+@pytest.mark.parametrize("methods", ["", ",", "baseline,baseline", "all,baseline", "baseline,nope", "baseline:augment=wild"])
 def test_bad_methods_are_refused_before_anything_is_trained(methods: str) -> None:
     with pytest.raises(SystemExit) as exit_:
         parse(["compare", "digits", "--methods", methods])
