@@ -1,4 +1,4 @@
-"""python -m benchmarks.throughput: what the training loop costs beside a bare one, written by hand, on the same tensors.
+"""python -m benchmarks.throughput: the training loop beside a bare one, written by hand, on the same tensors.
 
 Both train the same network from the same weights on the same images in memory, in batches of the same size, without
 augmentation. Ours deals samples, follows a schedule, writes checkpoints and TensorBoard's curves. One round is an epoch
@@ -16,59 +16,58 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from benchmarks.two_phase import machine
 from training.augment import Augmentation
+from training.config import Machine
 from training.dataset import Dataset
+from training.machine import commit, hardware
 from training.methods import parse_method
 from training.networks import NETWORKS, Network, build_network
-from training.phases import Schedule, Setting, train
+from training.phases import train
 from training.runlog import RunLog
+from training.setting import Schedule, Setting
 from training.splits import Splits
 
-CASES = [("small", 32, 3), ("lenet5", 28, 1), ("resnet32", 32, 3)]
+CASES = [("small", 32, 3, 3_200), ("lenet5", 28, 1, 12_800), ("resnet32", 32, 3, 1_280)]
+"""Network, side, channels, and the images of a round."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=6400)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     rows = [measured(*case, options) for case in CASES]
-    print(
-        "| network | input | ours, images/s | bare, images/s | ratio, median (least, most) of rounds |\n|---|---|---|---|---|"
-    )
+    print("| network | input | images a round | ours, images/s | bare, images/s | ratio: median (least, most) |")
+    print("|---|---|---|---|---|---|")
     for row in rows:
         print(
-            "| {network} | {input} | {ours:,.0f} | {bare:,.0f} | {median:.3f} ({least:.3f}, {most:.3f}) |".format(**row)
+            "| {network} | {input} | {images:,} | {ours:,.0f} | {bare:,.0f} "
+            "| {median:.3f} ({least:.3f}, {most:.3f}) |".format(**row)
         )
-    print(
-        f"\nBatches of {options.batch_size}, {options.images:,} images a round, {options.rounds} rounds; {machine()}."
-    )
+    print(f"\nBatches of {options.batch_size}, {options.rounds} rounds; {hardware(Machine())}, commit {commit()}.")
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2) + "\n")
 
 
-def measured(name: str, side: int, channels: int, options: argparse.Namespace) -> dict:
+def measured(name: str, side: int, channels: int, n: int, options: argparse.Namespace) -> dict:
     """Rounds of one network."""
     rng = np.random.default_rng(0)
-    n = options.images
     images = rng.integers(0, 256, (n, side, side, channels), dtype=np.uint8)
     dataset = Dataset("noise", tuple("0123456789"), images, np.arange(n) % 10, np.arange(n), np.full(n, "train"))
     ratios, speeds = [], []
     for number in range(options.rounds + 1):
         pair = (ours, bare) if number % 2 else (bare, ours)
         took = {}
-        for side_of in pair:
+        for loop in pair:
             torch.manual_seed(0)
             network = build_network(name, dataset.input, 10, images[:1000])
-            took[side_of] = side_of(network, dataset, NETWORKS[name].learning_rate, options.batch_size)
+            took[loop] = loop(network, dataset, NETWORKS[name].learning_rate, options.batch_size)
         if number:  # the first warms up
             ratios.append(took[bare] / took[ours])
             speeds.append([n / took[ours], n / took[bare]])
     mine, theirs = np.median(speeds, axis=0)
-    return {"network": name, "input": f"{side}×{side}×{channels}", "ours": mine, "bare": theirs,
+    return {"network": name, "input": f"{side}×{side}×{channels}", "images": n, "ours": mine, "bare": theirs,
             "median": np.median(ratios), "least": min(ratios), "most": max(ratios)}  # fmt: skip
 
 

@@ -21,10 +21,11 @@ from training.inspection import as_text, inspect
 from training.loading import load, name_left_out
 from training.methods import parse_method
 from training.networks import build_network, pixels_to_normalise
-from training.phases import Setting, after_training, train
+from training.phases import after_training, train
 from training.record import describe, summary
 from training.report import render_report
 from training.runlog import RunLog
+from training.setting import Setting
 from training.splits import Splits, split
 from training.targets import default_policy, require_certifiable
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from decision.bundle import INPUT_NAME, OUTPUT_NAME
 from training.files import Images, batched
+from training.inference import predict
 from training.networks import Network
-from training.phases import predict
 from training.sampling import Rows
 
 BATCH_SIZES = (1, 3, 17)

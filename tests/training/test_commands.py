@@ -78,7 +78,10 @@ def test_all_methods_are_all_rows_but_those_that_train_the_same() -> None:
     assert set(NOT_COMPARED.values()) <= set(methods)
 
 
-@pytest.mark.parametrize("methods", ["", ",", "baseline,baseline", "all,baseline", "baseline,nope", "baseline:augment=wild"])
+BAD = ["", ",", "baseline,baseline", "all,baseline", "baseline,nope", "baseline:augment=wild"]
+
+
+@pytest.mark.parametrize("methods", BAD)
 def test_bad_methods_are_refused_before_anything_is_trained(methods: str) -> None:
     with pytest.raises(SystemExit) as exit_:
         parse(["compare", "digits", "--methods", methods])

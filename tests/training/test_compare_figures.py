@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.stats import sem
 
 from tests.training.comparisons import METHODS, Page, box_of, legend_of, made
 from training.charts import SHAPES
@@ -83,11 +84,16 @@ def test_recalls_stand_where_the_metrics_say() -> None:
     for svg, classes in ((first, comparison.classes[:5]), (second, comparison.classes[5:])):
         assert re.findall(r'class="ink">([^<]*)<', svg) == [f"{name} · {comparison.counts[name]:,}" for name in classes]
         for i, method in enumerate(METHODS[:2]):
-            path = re.search(rf'<g class="m{i}">.*?<path class="mark" d="([^"]*)"', svg)[1]
-            across = np.array(re.findall(r"M(\S+) \S+" + re.escape(SHAPES[i]), path), dtype=float)
-            means = [np.mean([c.metrics["published"][f"recall/{name}"] for c in comparison.of(method)])
-                     for name in classes]  # fmt: skip
-            np.testing.assert_allclose((across - 8) / 340, means, atol=0.1 / 340)
+            pattern = rf'<g class="m{i}"><path class="bar" d="([^"]*)"/><path class="mark" d="([^"]*)"'
+            bars, marks = re.search(pattern, svg).groups()
+            across = np.array(re.findall(r"M(\S+) \S+" + re.escape(SHAPES[i]), marks), dtype=float)
+            ends = np.array(re.findall(r"M(\S+) \S+H([\d.]+)", bars), dtype=float)
+            values = np.array([[c.metrics["published"][f"recall/{name}"] for c in comparison.of(method)]
+                               for name in classes])  # fmt: skip
+            mean, error = values.mean(axis=1), sem(values, axis=1)
+            np.testing.assert_allclose((across - 8) / 340, mean, atol=0.1 / 340)
+            np.testing.assert_allclose((ends[:, 0] - 8) / 340, np.maximum(mean - error, 0), atol=0.1 / 340)
+            np.testing.assert_allclose((ends[:, 1] - 8) / 340, np.minimum(mean + error, 1), atol=0.1 / 340)
 
 
 def test_confusion_matrices_have_their_shares_under_each_rule() -> None:

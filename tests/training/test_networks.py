@@ -8,8 +8,8 @@ from decision import InputSpec
 from tests.conftest import noise
 from training.errors import DataError
 from training.export import export_network, onnx_logits
+from training.inference import predict
 from training.networks import COSINE_SCALE, NETWORKS, build_network, output_layer
-from training.phases import predict
 
 CPU = torch.device("cpu")
 

@@ -7,9 +7,10 @@ from training.augment import Augmentation
 from training.dataset import Dataset
 from training.methods import Method, Phase
 from training.networks import Network, build_network
-from training.phases import Schedule, Setting, train
+from training.phases import train
 from training.runlog import Epoch, RunLog
 from training.sampling import Sampling
+from training.setting import Schedule, Setting
 from training.splits import Splits, split
 
 NATURAL = Phase("natural", trainable="head", rate=0.1)

@@ -1,0 +1,65 @@
+"""The network looking at images without learning: logits, features, and how it does on the calibrate split."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from training.files import Images, batched
+from training.losses import ImageLoss
+from training.networks import Network
+from training.sampling import Rows
+from training.setting import Setting
+
+BATCH = 512
+
+
+def predict(
+    network: Network, images: Images, rows: Rows, device: torch.device, *, workers: int = 0
+) -> NDArray[np.float32]:
+    """Logits `(n, classes)` of the images `rows`, in evaluation mode."""
+    network.eval()
+    with torch.inference_mode():
+        parts = [network(pixels).float().cpu() for pixels in _pixels(images, rows, device, workers)]
+    logits: NDArray[np.float32] = torch.cat(parts).numpy()
+    return logits
+
+
+def features_of(network: Network, images: Images, rows: Rows, device: torch.device, *, workers: int = 0) -> Tensor:
+    """What the output layer sees of the images `rows`, `(n, …)`, in evaluation mode."""
+    network.eval()
+    with torch.no_grad():
+        return torch.cat([network.features(pixels).float().cpu() for pixels in _pixels(images, rows, device, workers)])
+
+
+def _pixels(images: Images, rows: Rows, device: torch.device, workers: int) -> Iterator[Tensor]:
+    chunks = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
+    return (torch.from_numpy(pixels).to(device) for pixels in batched(images, chunks, workers=workers))
+
+
+def judge(
+    setting: Setting, network: Network, loss: ImageLoss, mix: NDArray[np.float64]
+) -> tuple[float | None, tuple[float, ...]]:
+    """The loss on the calibrate split, classes weighed by `mix` `(K,)`, and the recall of each class there.
+
+    Each process looks at its share; what comes out is the same on all of them, so that they stop together.
+    """
+    rows = setting.splits.calibrate
+    if rows.size == 0:
+        return None, ()
+    fabric, own = setting.fabric, rows[setting.share.of_batch]
+    k = len(setting.dataset.classes)
+    sums = torch.zeros(3, k, dtype=torch.double, device=fabric.device)
+    if own.size:
+        logits = torch.from_numpy(predict(network, setting.dataset.images, own, fabric.device, workers=setting.workers))
+        labels = torch.from_numpy(setting.dataset.labels[own])
+        losses = loss(logits.to(fabric.device), labels.to(fabric.device)).double().cpu()
+        right = (logits.argmax(dim=1) == labels).double()
+        columns = [torch.bincount(labels, v, minlength=k) for v in (torch.ones_like(right), losses, right)]
+        sums = torch.stack(columns).to(fabric.device)
+    n, losses_of, hits = fabric.all_reduce(sums, reduce_op="sum").cpu().numpy()
+    there = n > 0
+    means = losses_of[there] / n[there]
+    return float(means @ mix[there] / mix[there].sum()), tuple((hits[there] / n[there]).tolist())
