@@ -25,7 +25,7 @@ from training.comparison import RULES, Cell, Comparison
 from training.config import Machine, TrainingConfig
 from training.corruptions import CORRUPTIONS, corrupted
 from training.dataset import load_dataset
-from training.devices import launch
+from training.devices import launched
 from training.errors import DataError
 from training.estimates import COLUMNS, difference
 from training.evaluate import mix_weights
@@ -46,11 +46,12 @@ class Trainer:
 
     def __init__(self, runs: Path) -> None:
         self.asked: list[TrainingConfig] = []
-        self._devices, self._runs = launch(CONFIG.machine), runs
+        self._runs = runs
 
     def __call__(self, config: TrainingConfig, models: Path) -> Path | None:
         self.asked.append(config)
-        return run(config, self._devices, models, self._runs)
+        with launched(CONFIG.machine) as devices:
+            return run(config, devices, models, self._runs)
 
 
 def forbidden(config: TrainingConfig, models: Path) -> Path | None:
