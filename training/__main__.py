@@ -18,7 +18,7 @@ from training.errors import DataError
 from training.evaluate import as_table, evaluate
 from training.export import EXAMPLES, ExportError, export_network, onnx_logits
 from training.inspection import as_text, inspect
-from training.loading import load, name_left_out
+from training.loading import load, name_left_out, workers_of
 from training.methods import parse_method
 from training.networks import build_network, pixels_to_normalise
 from training.phases import after_training, train
@@ -54,8 +54,8 @@ def run(config: TrainingConfig, devices: Devices, models: Path, runs: Path) -> P
     after_training(setting, network, method)
 
     exported = export_network(network, dataset.images[splits.train[:EXAMPLES]])
-    calibration, calibration_priors = calibrate(exported, dataset, splits, config.seed, devices.workers)
-    holdout = hold_out(exported, dataset, splits, devices.workers)
+    calibration, calibration_priors = calibrate(exported, dataset, splits, config.seed, setting.workers)
+    holdout = hold_out(exported, dataset, splits, setting.workers)
 
     policy, refused = default_policy(config, dataset.classes, calibration, calibration_priors, holdout)
     test = holdout.part("test")
@@ -109,7 +109,7 @@ def _inspect(command: Command) -> None:
     """Print what is to be known of the data before anything is trained on them."""
     config = command.config
     dataset = load(config, skip_broken=True)
-    found = inspect(dataset, config.imbalance, config.seed, workers=config.machine.workers or 0,
+    found = inspect(dataset, config.imbalance, config.seed, workers=workers_of(config),
                     batch_size=config.batch_size)  # fmt: skip
     print(json.dumps(found.record(), indent=2) if command.json else as_text(found))
 

@@ -18,8 +18,8 @@ from training.config import TrainingConfig
 from training.corruptions import CORRUPTIONS, SOURCE, corrupted
 from training.errors import DataError
 from training.export import ExportError, onnx_logits
-from training.files import batched, default_workers
-from training.loading import load
+from training.files import batched
+from training.loading import load, workers_of
 from training.measure import CorruptedLogits, other_mix
 from training.splits import split
 
@@ -97,8 +97,7 @@ def corrupted_logits(place: Place, config: TrainingConfig) -> CorruptedLogits:
     rows, network = test[places], bundle.network.read_bytes()
     chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
     logits: dict[str, list[NDArray[np.float32]]] = {name: [] for name in CORRUPTIONS}
-    workers = default_workers() if config.machine.workers is None else config.machine.workers
-    for chunk, images in zip(chunks, batched(dataset.images, chunks, workers=workers), strict=True):
+    for chunk, images in zip(chunks, batched(dataset.images, chunks, workers=workers_of(config)), strict=True):
         for name, kept in logits.items():
             kept.append(onnx_logits(network, corrupted(name, images, chunk)))
     return CorruptedLogits(places, {name: np.concatenate(kept) for name, kept in logits.items()})

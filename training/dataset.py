@@ -42,6 +42,8 @@ class Dataset:
     parts: NDArray[np.str_]
     flips: Flips = "none"
     unreadable: tuple[str, ...] = ()
+    stamp: bytes = b""
+    """What stands for the pixels in `fingerprint`, where they come from files; else empty."""
 
     @property
     def input(self) -> InputSpec:
@@ -56,7 +58,7 @@ class Dataset:
     def fingerprint(self) -> str:
         """16 hex digits of all that training sees: classes, labels, groups, parts and pixels.
 
-        Of files, which are not read, their names, sizes and times of modification stand for the pixels.
+        Names, sizes and times of modification stand for the pixels of files, whether these are in memory or not.
         """
         digest = hashlib.sha256()
         for part in self._identity():
@@ -69,7 +71,9 @@ class Dataset:
         yield self.labels.astype("<i8").tobytes()
         yield self.groups.astype("<i8").tobytes()
         yield self.parts.astype("S5").tobytes()
-        if isinstance(self.images, ImageFiles):
+        if self.stamp:
+            yield self.stamp
+        elif isinstance(self.images, ImageFiles):
             yield from map(self.images.files.stamp, self.images.rows)
         else:
             yield np.ascontiguousarray(self.images)
@@ -145,8 +149,9 @@ def _folder(path: Path, reading: Reading, merge: Mapping[str, Sequence[str]]) ->
     merge_classes(found.classes, merge)  # whose error shall not wait until all is decoded
     loaded = reading.load(found.files)
     rows = loaded.rows
+    stamp = hashlib.sha256(b"".join(hashlib.sha256(found.files.stamp(row)).digest() for row in rows.tolist()))
     return Dataset(path.resolve().name, found.classes, loaded.images, found.labels[rows], found.groups[rows],
-                   found.parts[rows], unreadable=loaded.unreadable)  # fmt: skip
+                   found.parts[rows], unreadable=loaded.unreadable, stamp=stamp.digest())  # fmt: skip
 
 
 def _npz(path: Path, reading: Reading) -> Dataset:

@@ -10,15 +10,13 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from training.config import Machine
 from training.errors import DataError
-from training.files import default_workers
 
 
 @dataclass(frozen=True)
 class Devices:
-    """One process of a run: its device and its place among the others; how it decodes and compiles."""
+    """One process of a run: its device and its place among the others; whether it compiles."""
 
     fabric: Fabric
-    workers: int
     compile: bool
 
     @property
@@ -50,7 +48,7 @@ def _launch(machine: Machine) -> Devices:
     except (RuntimeError, ValueError, MisconfigurationException) as error:
         raise DataError(f"--accelerator {machine.accelerator} with --devices {machine.devices}: {error}") from None
     compiled = machine.compile == "on" or (machine.compile == "auto" and fabric.device.type == "cuda")
-    return Devices(fabric, default_workers() if machine.workers is None else machine.workers, compiled)
+    return Devices(fabric, compiled)
 
 
 def seed_all(seed: int) -> None:

@@ -1,23 +1,35 @@
-"""The data set that a configuration asks for."""
+"""The data set that a configuration asks for, and what part of the machine decoding it may take."""
 
 import sys
 from functools import lru_cache
 
 from training.config import TrainingConfig
 from training.dataset import Dataset, load_dataset
+from training.memory import available_memory
+from training.workers import default_workers
 
 
 def load(config: TrainingConfig, *, skip_broken: bool = False) -> Dataset:
-    """The data set as the configuration has it, merged and resized. One after the other, it is read once."""
-    memory = config.machine.memory
-    return _loaded(config.data, config.size, config.flips, config.merge,
-                   None if memory is None else int(memory * 2**30), config.machine.workers,
-                   config.skip_broken or skip_broken)  # fmt: skip
+    """The data set as the configuration has it, merged and resized. One asked for again and again is read once.
+
+    Half of what memory is free may hold pixels, unless `memory` says otherwise, and each core but one may decode; the
+    processes on this machine share both.
+    """
+    machine = config.machine
+    return _loaded(config.data, config.size, config.flips, config.merge, machine.memory, workers_of(config),
+                   machine.devices, config.skip_broken or skip_broken)  # fmt: skip
+
+
+def workers_of(config: TrainingConfig) -> int:
+    """How many processes decode for one that trains."""
+    machine = config.machine
+    return max(1, default_workers() // machine.devices) if machine.workers is None else machine.workers
 
 
 @lru_cache(maxsize=1)
-def _loaded(data, size, flips, merge, memory, workers, skip_broken) -> Dataset:  # type: ignore[no-untyped-def]
-    return load_dataset(data, size=size, flips=flips, merge=dict(merge), memory=memory, workers=workers,
+def _loaded(data, size, flips, merge, memory, workers, processes, skip_broken) -> Dataset:  # type: ignore[no-untyped-def]
+    room = available_memory() // 2 if memory is None else int(memory * 2**30)
+    return load_dataset(data, size=size, flips=flips, merge=dict(merge), memory=room // processes, workers=workers,
                         skip_broken=skip_broken)  # fmt: skip
 
 

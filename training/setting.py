@@ -11,6 +11,7 @@ from training.config import TrainingConfig
 from training.dataset import Dataset
 from training.devices import Devices
 from training.examples import Share
+from training.loading import workers_of
 from training.losses import given_weights
 from training.splits import Splits
 
@@ -54,7 +55,7 @@ class Setting:
         return cls(
             devices.fabric, dataset, splits, Augmentation(config.augment, dataset.flips, config.shift, chosen),
             Schedule.of(config), given_weights(dataset.classes, dict(config.class_weight)),
-            devices.workers, devices.compile,
+            workers_of(config), devices.compile,
         )  # fmt: skip
 
     @property

@@ -10,6 +10,8 @@ from typing import Generic, TypeVar
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from training.errors import DataError
+
 MOST_WORKERS = 16
 PREFETCH = 2
 """Results that each worker may be ahead."""
@@ -47,7 +49,14 @@ def _started(function: Callable[[T], R], items: Iterable[T], workers: int) -> It
             collate_fn=_as_it_is, worker_init_fn=_settle, generator=torch.Generator(),
             multiprocessing_context="fork" if sys.platform == "linux" else None,
         )  # fmt: skip
-        return iter(loader)
+        results = iter(loader)
+    try:
+        yield from results
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        fewer = f"--workers {workers - 1} needs less memory"
+        raise DataError(f"a process that decodes images was killed; {fewer}") from None
 
 
 class _Applied(Dataset[R], Generic[T, R]):

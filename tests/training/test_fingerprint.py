@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import noise, png
 from training.dataset import Dataset, load_dataset
+from training.files import ImageFiles
 
 ROOT = Path(__file__).resolve().parents[2]
 N = 6
@@ -85,3 +86,10 @@ def test_merged_labels_are_another_fingerprint_of_the_same_images() -> None:
     assert merged.labels.tolist() == [0, 1, 0] * 2
     assert merged.images is ARRAY.images
     assert merged.fingerprint() != ARRAY.fingerprint()
+
+
+def test_files_have_one_fingerprint_whether_they_fit_into_memory_or_not(folder: Path) -> None:
+    kept, streamed = (load_dataset(str(folder), memory=memory, workers=0) for memory in (2**30, 0))
+    assert isinstance(kept.images, np.ndarray)
+    assert isinstance(streamed.images, ImageFiles)
+    assert kept.fingerprint() == streamed.fingerprint()

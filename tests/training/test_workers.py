@@ -1,9 +1,11 @@
 import os
+import signal
 import time
 
 import pytest
 import torch
 
+from training.errors import DataError
 from training.workers import in_order
 
 
@@ -37,3 +39,13 @@ def test_few_items_are_taken_ahead() -> None:
 
 def test_nothing_is_nothing() -> None:
     assert list(in_order(late, [], 2)) == []
+
+
+def test_a_worker_that_is_killed_is_one_clear_error() -> None:
+    def killed(item: int) -> int:
+        if item == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return item
+
+    with pytest.raises(DataError, match="a process that decodes images was killed; --workers 1 needs less memory"):
+        list(in_order(killed, range(8), 2))
