@@ -31,6 +31,7 @@ def train(setting: Setting, network: Network, method: Method, log: RunLog, *, re
         log.restart()
     state = log.resume() if resume else State()
     setting.fabric.barrier()  # before one process writes what another has yet to read
+    setting.fabric.to_device(network)
     if state.network is not None:
         network.load_state_dict(state.network)
     for number in range(state.phase, len(method.phases)):

@@ -39,7 +39,7 @@ class BalancedLogits:
         layer = output_layer(network.head)
         shares = np.maximum(evidence.counts, 1) / np.maximum(evidence.counts, 1).sum()
         with torch.no_grad():
-            layer.bias -= torch.as_tensor(self.tau * np.log(shares), dtype=layer.bias.dtype)
+            layer.bias -= torch.as_tensor(self.tau * np.log(shares), dtype=layer.bias.dtype, device=layer.bias.device)
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class TauNorm:
             _normalise(layer, weight, float(tau))
             with torch.no_grad():
                 hits = network.head(evidence.features).argmax(dim=1) == evidence.labels
-            values.append(np.mean([hits[evidence.labels == k].float().mean() for k in evidence.labels.unique()]))
+            values.append(np.mean([hits[evidence.labels == k].float().mean().item() for k in evidence.labels.unique()]))
         return float(TAUS[int(np.argmax(values))])
 
 
