@@ -76,7 +76,8 @@ def measured(n: int, options: argparse.Namespace) -> list[Row]:
         if options.train:
             train = [
                 sys.executable, "-m", "training", "run", str(folder), "--method", "baseline", "--epochs", "1",
-                "--memory", "0.0001", "--models", f"{place}/models", "--runs", f"{place}/runs", *workers,
+                "--network", "lenet5", "--memory", "0.0001", "--models", f"{place}/models", "--runs", f"{place}/runs",
+                *workers,
             ]  # fmt: skip
             rows.append(watched(train, n, "training run, 1 epoch"))
     return rows
