@@ -114,7 +114,7 @@ def test_200_images_over_http_are_answered_as_offline(digits: Bundle, start: Cal
         (["run", "digits", "--recall", "9=90%"], "expected a number between 0 and 1, got '90%'"),
         (["run", "digits", "--recall", "8=0.9", "--recall", "x=0.9"], "from 4 held-out images: expected at least 36; "),
         (["run", "digits", "--covers", "label"], "expected --confidence and --covers only with --recall"),
-        (["run", "digits", "--seed", "-1"], "expected a whole number of at least 0, got '-1'"),
+        (["run", "digits", "--seed", "-1"], "expected a whole number of at least 0, below 2³², got '-1'"),
         (["run", "digits", "--recall", "9=1"], "expected a number between 0 and 1, got '1'"),
         (["run", "digits", "--rule", "recall"], "expected --rule recall with at least one --recall"),
         (["run", "digits", "--rule", "priors", "--recall", "9=0.5"], "and these with no other rule"),

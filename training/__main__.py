@@ -43,8 +43,8 @@ def run(config: TrainingConfig, devices: Devices, models: Path, runs: Path) -> P
     splits = split(dataset, config.imbalance, config.seed, holdout=config.holdout)
     require_certifiable(config, dataset, splits)
     method = parse_method(config.method)
-    pixels = pixels_to_normalise(dataset.images, splits.train)
-    network = build_network(config.network, dataset.input, len(dataset.classes), pixels, method.head)
+    network = build_network(config.network, dataset.input, len(dataset.classes),
+                            pixels_to_normalise(dataset.images, splits.train), method.head)  # fmt: skip
 
     setting = Setting.of(config, devices, dataset, splits)
     log = RunLog(runs / f"{config.name}-{config.digest(dataset.fingerprint())}", dataset.classes, writes=devices.first)

@@ -54,9 +54,18 @@ class Descent:
         summed: list[float] = self._fabric.all_reduce(torch.stack(losses), reduce_op="sum").tolist()
         return summed
 
+    def agree(self) -> None:
+        """The running statistics of all processes become those of the first, which are what is kept."""
+        if self._fabric.world_size > 1:
+            for buffer in self._network.buffers():
+                torch.distributed.broadcast(buffer, 0)
+
     def load(self, state: State, done: int) -> None:
-        """Go on after `done` steps."""
+        """Go on after `done` steps; with the loss scale of the start where there are none."""
         self._done = done
+        scaler = getattr(self._fabric.strategy.precision, "scaler", None)
+        if scaler is not None:
+            scaler.load_state_dict(torch.amp.GradScaler(self._fabric.device.type).state_dict() or scaler.state_dict())
         if state.optimizer is not None:
             self._optimizer.load_state_dict(state.optimizer)
         if state.scaler:

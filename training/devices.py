@@ -1,5 +1,6 @@
 """The devices and processes of a run, through Fabric; how randomness is fixed on them."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,9 +38,16 @@ def launched(machine: Machine) -> Iterator[Devices]:
 
 
 def _launch(machine: Machine) -> Devices:
+    if "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ["WORLD_SIZE"]) != machine.devices * machine.nodes:
+        raise DataError(f"expected --devices and --nodes that make the {os.environ['WORLD_SIZE']} processes torchrun "
+                        f"started, got {machine.devices} × {machine.nodes}")  # fmt: skip
     precision = machine.precision
     if precision == "auto":
-        fast = machine.accelerator != "cpu" and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        fast = (
+            machine.accelerator != "cpu"
+            and torch.cuda.is_available()
+            and torch.cuda.is_bf16_supported(including_emulation=False)
+        )
         precision = "bf16-mixed" if fast else "32-true"
     try:
         fabric = Fabric(accelerator=machine.accelerator, devices=machine.devices, num_nodes=machine.nodes,

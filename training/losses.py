@@ -63,7 +63,7 @@ class Loss:
                 z = z - nn.functional.one_hot(labels, len(counts)) * margins
             nll = nn.functional.cross_entropy(z, labels, reduction="none")
             if self.gamma:
-                nll = (1.0 - torch.exp(-nll)) ** self.gamma * nll
+                nll = (-torch.expm1(-nll)).clamp_min(1e-12) ** self.gamma * nll  # a slope at nll = 0, too
             return nll if self.weighting == "none" else nll * weight[labels]
 
         return loss

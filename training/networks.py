@@ -83,8 +83,12 @@ class Architecture:
 
 
 def pixels_to_normalise(images: Images, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """The images, of these rows, whose mean and spread normalise the input: all, or 10,000 spread over them."""
-    spread = np.linspace(0, len(rows) - 1, min(len(rows), MOST_NORMALISED_BY)).astype(np.int64)
+    """The images, of these rows, whose mean and spread normalise the input: all, or some spread over them.
+
+    At most 10,000, and 256 MiB.
+    """
+    most = max(1, min(len(rows), MOST_NORMALISED_BY, 2**28 // int(np.prod(images.shape[1:]))))
+    spread = np.linspace(0, len(rows) - 1, most).astype(np.int64)
     return images[rows[spread]]
 
 
@@ -99,7 +103,10 @@ def build_network(
                         f"got {spec.height}×{spec.width}; --size resizes, --network small takes any")  # fmt: skip
     body, head = architecture.build(spec, n_classes)
     values = np.arange(256)
-    shares = np.stack([np.bincount(train_images[..., c].ravel(), minlength=256) for c in range(spec.channels)])
+    parts = np.array_split(train_images, max(1, len(train_images) // 256))  # bincount needs eight times its input
+    shares = np.stack(
+        [sum(np.bincount(part[..., c].ravel(), minlength=256) for part in parts) for c in range(spec.channels)]
+    )
     shares = shares / shares.sum(axis=1, keepdims=True)
     average = shares @ values
     spread = np.sqrt(shares @ values**2 - average**2).clip(min=1.0)

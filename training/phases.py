@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from training.descent import Descent, set_mode
+from training.errors import DataError
 from training.examples import Examples, ImageExamples, synthesised
 from training.inference import features_of, judge
 from training.methods import Method, Phase
@@ -75,6 +76,11 @@ def train_phase(setting: Setting, network: Network, phase: Phase, state: State, 
                 losses.append(descent.step(batch, len(drawn[len(losses)])))
                 bars.advance(bar)
             steps = descent.summed(losses)
+            if not np.isfinite(steps).all():
+                raise DataError(
+                    f"{phase.name}, epoch {epoch}: the loss is no longer finite; try a lower --learning-rate"
+                )
+            descent.agree()
             speed = sum(map(len, drawn)) / (time.monotonic() - begun)
             judged, recalls = judge(setting, network, loss, mix)
             row = Epoch(phase.name, epoch, float(np.mean(steps)), judged, time.monotonic() - begun, speed, recalls)
@@ -92,7 +98,7 @@ def _after(state: State, row: Epoch, network: Network, descent: Descent) -> Stat
     optimizer, scaler = descent.saved()
     after = replace(state, epoch=row.epoch, network=network.state_dict(), optimizer=optimizer, scaler=scaler,
                     curve=[*state.curve, row])  # fmt: skip
-    if row.calibrate_loss is None or row.calibrate_loss >= state.best_loss:
+    if row.calibrate_loss is None or not row.calibrate_loss < state.best_loss:
         return after
     return replace(after, best=copy.deepcopy(after.network), best_loss=row.calibrate_loss, best_epoch=row.epoch)
 
@@ -114,7 +120,8 @@ def after_training(setting: Setting, network: Network, method: Method) -> None:
     """What the method does to the output layer, in place. It may look at calibrate images, never at tune or test."""
     if method.post is None:
         return
-    rows = setting.splits.calibrate[:MOST_LOOKED_AT]
+    draw = np.random.default_rng([setting.schedule.seed, 97])  # rows are in the data's order: class after class
+    rows = draw.permutation(setting.splits.calibrate)[:MOST_LOOKED_AT]
     device, labels = setting.fabric.device, torch.from_numpy(setting.dataset.labels[rows])
     features = (
         features_of(network, setting.dataset.images, rows, device, workers=setting.workers).to(device)

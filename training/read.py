@@ -49,7 +49,11 @@ def not_negative_count(text: str) -> int:
     return number
 
 
-seed = not_negative_count
+def seed(text: str) -> int:
+    """0 to 2³² − 1, which every library takes."""
+    if not 0 <= (number := _whole(text)) < 2**32:
+        raise DataError(f"expected a whole number of at least 0, below 2³², got {text!r}")
+    return number
 
 
 def share(text: str) -> float:

@@ -1,6 +1,7 @@
 """What a run leaves behind while it goes on: a checkpoint to resume from, and curves for TensorBoard."""
 
 import os
+import pickle
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -79,7 +80,7 @@ class RunLog:
         try:
             saved = torch.load(path, map_location="cpu", weights_only=True)
             return State(**saved | {"curve": [Epoch(**row) for row in saved["curve"]]})
-        except (OSError, RuntimeError, TypeError, KeyError, EOFError, ValueError) as error:
+        except (OSError, RuntimeError, TypeError, KeyError, EOFError, ValueError, pickle.UnpicklingError) as error:
             raise DataError(f"{path}: expected a checkpoint of this version, got {error}; without --resume, "
                             "training starts anew") from None  # fmt: skip
 

@@ -101,3 +101,11 @@ def test_given_weights_name_classes() -> None:
         given_weights(("cat", "dog"), {"cow": 5.0})
     with pytest.raises(DataError, match="more than 0"):
         given_weights(("cat", "dog"), {"cat": 0.0, "dog": 0.0})
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
+def test_an_image_that_is_surely_right_has_a_finite_slope(gamma: float) -> None:
+    z = torch.tensor([[40.0, -40.0, -40.0], [-40.0, 40.0, -40.0]], requires_grad=True)
+    (slope,) = torch.autograd.grad(losses(Loss(gamma=gamma), z, torch.tensor([0, 0])).sum(), z)
+    assert torch.isfinite(slope).all()
+    assert slope[1].abs().max() > 0.5

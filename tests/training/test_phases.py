@@ -5,6 +5,7 @@ from lightning_fabric import Fabric
 
 from training.augment import Augmentation
 from training.dataset import Dataset
+from training.errors import DataError
 from training.methods import Method, Phase
 from training.networks import Network, build_network
 from training.phases import train
@@ -97,3 +98,8 @@ def test_without_a_calibrate_split_all_epochs_are_trained(data: tuple[Dataset, S
     dataset, _ = data
     _, curve = trained((dataset, split(dataset, None, 0, holdout=False)), REBALANCED, epochs=2, patience=1)
     assert [epoch.calibrate_loss for epoch in curve] == [None, None]
+
+
+def test_a_loss_that_is_no_longer_finite_ends_the_run_by_name(data: tuple[Dataset, Splits]) -> None:
+    with pytest.raises(DataError, match=r"rebalanced, epoch \d: the loss is no longer finite; try a lower"):
+        trained(data, REBALANCED, learning_rate=1e30)
