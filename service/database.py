@@ -17,7 +17,7 @@ UPGRADE_LOCK = 0x45515549  # "EQUI": one upgrade at a time in a PostgreSQL datab
 metadata = sa.MetaData()
 schema = sa.Table(
     "schema", metadata,
-    sa.Column("only", sa.Integer, sa.CheckConstraint("only = 1"), primary_key=True, autoincrement=False),
+    sa.Column("one", sa.Integer, sa.CheckConstraint("one = 1"), primary_key=True, autoincrement=False),
     sa.Column("version", sa.Integer, nullable=False),
 )  # fmt: skip
 revisions = sa.Table(
@@ -104,7 +104,7 @@ class Database:
             if found < VERSION:
                 metadata.create_all(connection)  # 0 and 1 lack tables only; a step that alters one goes before this
                 connection.execute(sa.delete(schema))
-                connection.execute(sa.insert(schema).values(only=1, version=VERSION))
+                connection.execute(sa.insert(schema).values(one=1, version=VERSION))
 
 
 def _version(connection: sa.Connection) -> int:
