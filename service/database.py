@@ -59,7 +59,7 @@ class Database:
             self._engine = _engine(url)
         except (SQLAlchemyError, OSError, ImportError, ValueError) as error:
             raise StoreError(f"the database cannot be opened: {_said(error)}") from error
-        self._writer = self._engine.execution_options(equipoise_writes=True)
+        self._writer = self._engine.execution_options(for_writing=True)
         try:
             self._prepare()
         except StoreError:
@@ -142,7 +142,7 @@ def _sqlite(url: sa.URL) -> sa.Engine:
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
-        writes = connection.get_execution_options().get("equipoise_writes", False)
+        writes = connection.get_execution_options().get("for_writing", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine

@@ -137,7 +137,8 @@ class TokensInForce:
         self._seen, self._known = store.generation, store.digests()
         self._down, self._closed = False, False
         self._asked, self._read = threading.Event(), threading.Condition()
-        threading.Thread(target=self._follow, name="tokens", daemon=True).start()
+        self._follower = threading.Thread(target=self._follow, name="tokens", daemon=True)
+        self._follower.start()
 
     @property
     def stale(self) -> bool:
@@ -172,9 +173,10 @@ class TokensInForce:
         return found
 
     def close(self) -> None:
-        """Follow no more."""
+        """Follow no more; the database is let go of when this returns, if it answers."""
         self._closed = True
         self._asked.set()
+        self._follower.join(PATIENCE_SECONDS)
 
     def _follow(self) -> None:
         while not self._closed:
