@@ -71,11 +71,12 @@ def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]
     engine = sa.create_engine(uri.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT")
 
     def make() -> str:
-        name = f"d{random.SystemRandom().getrandbits(60)}"
+        name = f"s{random.SystemRandom().getrandbits(60)}"  # a schema is as empty as a database, and cheaper
         with engine.connect() as connection:
-            connection.exec_driver_sql(f"CREATE DATABASE {name}")
+            connection.exec_driver_sql(f"CREATE SCHEMA {name}")
         engine.dispose()
-        return sa.make_url(uri).set(database=name).render_as_string(hide_password=False)
+        search = sa.make_url(uri).update_query_dict({"options": f"-csearch_path={name}"})
+        return search.render_as_string(hide_password=False)
 
     return make
 
@@ -175,8 +176,7 @@ def test_eight_processes_create_one_schema(new_url: Callable[[], str]) -> None:
             ))
             for _ in range(8)
         ]  # fmt: skip
-        for _ in range(10):
-            url = new_url()
+        for url in [new_url() for _ in range(30)]:
             for one in openers:
                 assert one.stdin is not None
                 one.stdin.write(f"{url}\n")
@@ -352,6 +352,32 @@ def test_what_another_host_changes_is_in_force_soon(url: str, tmp_path: Path) ->
     known.close()
     here.close()
     there.close()
+
+
+@pytest.mark.parametrize("new_url", ["postgresql"], indirect=True)
+def test_a_database_that_hangs_is_waited_for_once(store: TokenStore, url: str) -> None:
+    shown, _ = store.create("ci", ["read"])
+    known = TokensInForce(store, "", "")
+    engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.connect() as connection:
+        connection.execute(sa.text("LOCK TABLE tokens IN ACCESS EXCLUSIVE MODE"))
+        with store._changes.changing() as word:
+            word[0] += 1
+        assert known.stale
+        begun = time.monotonic()
+        known.refresh()
+        assert 1 < time.monotonic() - begun < 4
+        assert not known.stale, "nobody asks again before it answers"
+        assert known.find(shown.encode()) is not None
+    engine.dispose()
+    until(lambda: known._seen == store.generation)
+    store.revoke("ci")
+    assert known.stale
+    known.refresh()
+    token = known.find(shown.encode())
+    assert token is not None
+    assert not token.live
+    known.close()
 
 
 def until(holds: Callable[[], bool], seconds: float = 5.0) -> None:
