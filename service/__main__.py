@@ -1,4 +1,4 @@
-"""python -m service: `bentoml serve` with the settings that this service wants."""
+"""python -m service: `bentoml serve` with the settings that this service wants; `token` looks after its tokens."""
 
 import argparse
 import ipaddress
@@ -10,13 +10,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from service import token_command
 from service.settings import Settings, SettingsError
 from service.start import EXIT_UNUSABLE, URL
 
 
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Become `bentoml serve`: the same process, its exit code, its signals."""
-    parser = argparse.ArgumentParser("python -m service", description="Serve a bundle over HTTP.", allow_abbrev=False)
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Become `bentoml serve`: the same process, its exit code, its signals. Or do what the first word names."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["token"]:
+        raise SystemExit(token_command.main(arguments[1:]))
+    _serve(arguments)
+
+
+def _serve(arguments: Sequence[str]) -> NoReturn:
+    parser = argparse.ArgumentParser(
+        "python -m service", description="Serve a bundle over HTTP.", allow_abbrev=False,
+        epilog="python -m service token --help: tokens for those who use it",
+    )  # fmt: skip
     parser.add_argument(
         "--model", type=Path, help="bundle, or folder of a model's bundles (default: the one in models/)"
     )

@@ -8,6 +8,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -17,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from decision import ABSTAIN, Bundle, Decisions
 from decision.arrays import Labels
+from service.access import Reason
 from service.policies import PolicyInForce
 
 MODEL = ("model", "model_version")
@@ -44,6 +46,9 @@ class Metrics:
                                  ("route", "status"), registry=registry)  # fmt: skip
         self._durations = Histogram("equipoise_request_duration_seconds", "Time from request to answer.",
                                     ("route",), buckets=BUCKETS, registry=registry)  # fmt: skip
+        failures = Counter("equipoise_auth_failures_total", "Requests turned away for want of a token with the scope.",
+                           ("reason",), registry=registry)  # fmt: skip
+        self._failures = {reason: failures.labels(reason) for reason in get_args(Reason)}
         workers = Gauge("equipoise_workers", "Live workers by onnxruntime's execution provider.",
                         (*MODEL, "provider"), registry=registry, multiprocess_mode="livesum")  # fmt: skip
         workers.labels(**model, provider=provider).set(1)
@@ -59,6 +64,10 @@ class Metrics:
         """Count one request; `route` is a template of ours, or "unmatched"."""
         self._requests.labels(route, str(status)).inc()
         self._durations.labels(route).observe(seconds)
+
+    def refused(self, reason: Reason) -> None:
+        """Count one request that was turned away for its token, or for none."""
+        self._failures[reason].inc()
 
 
 class Exposition:

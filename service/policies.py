@@ -1,17 +1,12 @@
 """The policy in force: one immutable value a worker swaps when the host's shared revision number moves."""
 
-import fcntl
 import logging
-import mmap
-import os
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from decision import Bundle, Policy, PolicyDocument, PolicyError
+from service.shared import SharedWord
 from service.store import PolicyStore, Revision, StaleError, StoreError
 
 log = logging.getLogger("equipoise")
@@ -32,37 +27,6 @@ class Enforced:
         return self.entry.revision
 
 
-class SharedRevision:
-    """The revision in force: one 8-byte word that all workers of a host map, and the lock to change it."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        os.ftruncate(self._fd, 8)
-        self._word = memoryview(mmap.mmap(self._fd, 8)).cast("Q")
-        self._threads = threading.Lock()
-
-    @classmethod
-    def of(cls, state: Path, bundle: Bundle) -> "SharedRevision":
-        """The word of a model's policy, in the state folder."""
-        return cls(state / f"{bundle.manifest.name}.revision")
-
-    @property
-    def value(self) -> int:
-        """A plain memory read: every request does it."""
-        return self._word[0]
-
-    @contextmanager
-    def changing(self) -> Iterator[memoryview]:
-        """Hold the host's write lock; set element 0 of what is yielded to publish a revision."""
-        with self._threads:  # flock does not keep threads of one process apart
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
-            try:
-                yield self._word
-            finally:
-                fcntl.flock(self._fd, fcntl.LOCK_UN)
-
-
 class PolicyInForce:
     """Reads and changes the policy of one model on this host.
 
@@ -71,7 +35,7 @@ class PolicyInForce:
     policy stays in force and the store is asked again once a second.
     """
 
-    def __init__(self, bundle: Bundle, store: PolicyStore, shared: SharedRevision) -> None:
+    def __init__(self, bundle: Bundle, store: PolicyStore, shared: SharedWord) -> None:
         self._bundle, self._store, self._shared = bundle, store, shared
         self._reloading = threading.Lock()
         self._failed_at = (-1, 0.0)  # the shared word that could not be followed, and when
@@ -80,7 +44,7 @@ class PolicyInForce:
         self._seen = entry.revision
 
     @classmethod
-    def prepare(cls, bundle: Bundle, store: PolicyStore, shared: SharedRevision) -> "PolicyInForce":
+    def prepare(cls, bundle: Bundle, store: PolicyStore, shared: SharedWord) -> "PolicyInForce":
         """Once a start, before any worker: make sure that a policy for this bundle version is stored and shared.
 
         Under another bundle version the last document is compiled again and stored as a new revision; where

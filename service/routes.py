@@ -14,12 +14,12 @@ from starlette.routing import Route
 
 from decision import Bundle, Manifest, parse_policy
 from service import body, openapi
+from service.access import Access
 from service.metrics import Exposition
 from service.policies import Enforced, PolicyInForce
 from service.problems import FORESEEN, Problem, answer_problem
 from service.schemas import Answer, PolicyInForceDocument, described, in_force
 from service.settings import Settings
-from service.tokens import require
 
 LONGEST_REASON = 500
 
@@ -33,6 +33,7 @@ class Worker(Protocol):
     bundle: Bundle
     policies: PolicyInForce
     exposition: Exposition
+    access: Access
 
     async def respond(self, image: bytes, *, explain: bool) -> Answer:
         """The answer to one encoded image, worked out off the event loop. Raises ImageError."""
@@ -51,7 +52,7 @@ def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) 
 async def predict(request: Request) -> Response:
     """Classify one image."""
     worker = worker_of(request)
-    require(request, "read", worker.settings)
+    await worker.access.require(request, "POST /predict")
     _only(request, "explain")
     explain = _switch(request, "explain")
     async with asyncio.timeout(worker.settings.timeout):
@@ -63,14 +64,14 @@ async def predict(request: Request) -> Response:
 async def get_config(request: Request) -> Response:
     """The policy in force."""
     worker = worker_of(request)
-    require(request, "read", worker.settings)
+    await worker.access.require(request, "GET /config")
     return _in_force(await asyncio.to_thread(worker.policies.current))
 
 
 async def put_config(request: Request) -> Response:
     """Replace the policy: in force on every worker of this host before this returns."""
     worker = worker_of(request)
-    actor = require(request, "write-policy", worker.settings)
+    actor = await worker.access.require(request, "PUT /config")
     _only(request, "reason", "dry_run")
     expected = _expected_revision(request, (await asyncio.to_thread(worker.policies.current)).revision)
     document = parse_policy(await body.document(request))
@@ -85,7 +86,7 @@ async def put_config(request: Request) -> Response:
 async def get_model(request: Request) -> Response:
     """The model card: bundle.json."""
     worker = worker_of(request)
-    require(request, "read", worker.settings)
+    await worker.access.require(request, "GET /model")
     return Response(worker.bundle.manifest.model_dump_json(), media_type="application/json")
 
 

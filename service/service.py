@@ -9,12 +9,16 @@ from pathlib import Path
 import bentoml
 
 from decision import load_bundle, read_image
+from service.access import Access
+from service.database import Database
 from service.front import Front, app
-from service.policies import PolicyInForce, SharedRevision
+from service.policies import PolicyInForce
 from service.schemas import Answer, explanation, uuid7
 from service.settings import Settings
+from service.shared import SharedWord
 from service.start import die_with_parent, prepare
 from service.store import PolicyStore
+from service.tokens import TokensInForce, TokenStore
 
 
 @bentoml.service(
@@ -36,10 +40,14 @@ class Equipoise:
         self.settings = Settings.from_environment()
         self.bundle = load_bundle(self.settings.model)
         self.network = Network(self.bundle, self.settings.device, self.settings.threads)
-        store = PolicyStore(self.settings.database_url, self.bundle.manifest.name)
-        self.policies = PolicyInForce(self.bundle, store, SharedRevision.of(self.settings.state, self.bundle))
+        database, name, state = Database(self.settings.database_url), self.bundle.manifest.name, self.settings.state
+        store = PolicyStore(database, name)
+        self.policies = PolicyInForce(self.bundle, store, SharedWord.of_policy(state, name))
         self.metrics = Metrics(self.bundle, self.network.provider)
         self.exposition = Exposition(self.bundle, self.policies)
+        admin, reader = self.settings.admin_token, self.settings.predict_token
+        self.tokens = TokensInForce(TokenStore.of(database, state), admin, reader)
+        self.access = Access(self.tokens, closed=bool(reader), count=self.metrics.refused)
         self.pool = ThreadPoolExecutor(max(2, self.settings.threads), thread_name_prefix="predict")
         app.state.worker = self
 
@@ -87,4 +95,5 @@ class Equipoise:
     @bentoml.on_shutdown
     def close(self) -> None:
         """Let the last answers out."""
+        self.tokens.close()
         self.pool.shutdown()

@@ -36,7 +36,7 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """Read `EQUIPOISE_…`; raises SettingsError naming the variable, what was expected and what came."""
         get = environment.get
-        state = Path(get("EQUIPOISE_STATE") or "state").absolute()
+        state = state_of(environment)
         device = get("EQUIPOISE_DEVICE") or "auto"
         if device not in get_args(Device):
             raise SettingsError(f"EQUIPOISE_DEVICE: expected one of {', '.join(get_args(Device))}, got {device!r}")
@@ -46,12 +46,22 @@ class Settings:
             device=cast("Device", device),
             admin_token=get("EQUIPOISE_ADMIN_TOKEN", ""),
             predict_token=get("EQUIPOISE_PREDICT_TOKEN", ""),
-            database_url=get("EQUIPOISE_DATABASE_URL") or f"sqlite:///{state / 'equipoise.db'}",
+            database_url=database_of(environment),
             max_bytes=_positive(environment, "EQUIPOISE_MAX_BYTES", 10 << 20),
             max_pixels=_positive(environment, "EQUIPOISE_MAX_PIXELS", MAX_PIXELS, most=MOST_PIXELS),
             timeout=_positive(environment, "EQUIPOISE_TIMEOUT", 30),
             threads=_positive(environment, "EQUIPOISE_THREADS", _cores_per_worker(environment)),
         )
+
+
+def state_of(environment: Mapping[str, str] = os.environ) -> Path:
+    """The folder of what outlives a start."""
+    return Path(environment.get("EQUIPOISE_STATE") or "state").absolute()
+
+
+def database_of(environment: Mapping[str, str] = os.environ) -> str:
+    """The URL of the database: SQLite in the state folder unless another is named."""
+    return environment.get("EQUIPOISE_DATABASE_URL") or f"sqlite:///{state_of(environment) / 'equipoise.db'}"
 
 
 def ensure_admin_token() -> bool:

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from decision import Bundle, BundleError, load_bundle
-from service.policies import PolicyInForce, SharedRevision
+from service.database import Database, StoreError
+from service.policies import PolicyInForce
 from service.settings import Settings, SettingsError, ensure_admin_token
-from service.store import PolicyStore, StoreError
+from service.shared import SharedWord
+from service.store import PolicyStore
+from service.tokens import TokenStore
 
 EXIT_UNUSABLE = 2
 URL = "EQUIPOISE_URL"
@@ -20,19 +23,25 @@ DIGIT = "tests/data/digit.png"
 
 def prepare() -> None:
     """Verify settings, bundle, store and network, and put a first policy in force; else exit code 2 and one line."""
-    made = ensure_admin_token()
     try:
         settings = Settings.from_environment()
         bundle = load_bundle(settings.model)
         # Workers run in another folder, and answer from this very bundle even when `latest` moves on.
         os.environ |= {"EQUIPOISE_MODEL": str(bundle.path.absolute()), "EQUIPOISE_STATE": str(settings.state)}
         _try_out()
-        store = PolicyStore(settings.database_url, bundle.manifest.name)
-        policies = PolicyInForce.prepare(bundle, store, SharedRevision.of(settings.state, bundle))
-        store.close()
+        database = Database(settings.database_url)
+        made = _ensure_writer(TokenStore.of(database, settings.state))
+        store = PolicyStore(database, bundle.manifest.name)
+        policies = PolicyInForce.prepare(bundle, store, SharedWord.of_policy(settings.state, bundle.manifest.name))
+        database.close()
     except (SettingsError, BundleError, StoreError, OSError) as error:
         _refuse(error)
     print(_greeting(bundle, policies, token=os.environ["EQUIPOISE_ADMIN_TOKEN"] if made else None), flush=True)
+
+
+def _ensure_writer(tokens: TokenStore) -> bool:
+    """Make an admin token if nobody could change the policy; True if one was made."""
+    return not any(token.live and "write-policy" in token.scopes for token in tokens.all()) and ensure_admin_token()
 
 
 def _try_out() -> None:

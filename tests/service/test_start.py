@@ -37,7 +37,7 @@ def test_no_bundle(start: Callable[..., Server], tmp_path: Path) -> None:
         ("EQUIPOISE_DEVICE", "tpu", "EQUIPOISE_DEVICE: expected one of auto, cpu, cuda, got 'tpu'"),
         ("EQUIPOISE_MAX_BYTES", "ten", "EQUIPOISE_MAX_BYTES: expected a whole number from 1 to"),
         ("EQUIPOISE_MAX_PIXELS", "200000000", "EQUIPOISE_MAX_PIXELS: expected a whole number from 1 to 178000000"),
-        ("EQUIPOISE_DATABASE_URL", "nosuch://", "policy store cannot be opened"),
+        ("EQUIPOISE_DATABASE_URL", "nosuch://", "the database cannot be opened"),
     ],
 )
 def test_a_setting_that_cannot_be_used(start: Callable[..., Server], name: str, value: str, says: str) -> None:
