@@ -160,6 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--method", help="remedy for the imbalance, as NAME or NAME:dial=value")
     _data_options(add)
     _training_options(add)
+    add("--runs", type=Path, help="the folder for checkpoints and TensorBoard's curves")
     add("--resume", action="store_true", help="go on after the last whole epoch of the same run, if it was stopped")
     _policy_options(add)
 
@@ -204,7 +205,6 @@ def _training_options(add: Callable[..., None]) -> None:
     add("--weight-decay", type=read.not_negative, help="of stochastic gradient descent")
     add("--patience", type=read.count, help="epochs without a better calibrate loss before a phase ends")
     add("--skip-broken", action="store_true", help="leave out files that cannot be read, rather than refuse the data")
-    add("--runs", type=Path, help="the folder for checkpoints and TensorBoard's curves")
     add("--accelerator", help="auto, cpu or cuda")
     add("--devices", type=read.count, help="processes on this machine, one a device")
     add("--nodes", type=read.count, help="machines, each started by torchrun")

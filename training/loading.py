@@ -1,10 +1,11 @@
 """The data set that a configuration asks for, and what part of the machine decoding it may take."""
 
 import sys
+from collections.abc import Sequence
 from functools import lru_cache
 
 from training.config import TrainingConfig
-from training.dataset import Dataset, load_dataset
+from training.dataset import Dataset, Flips, load_dataset
 from training.memory import available_memory
 from training.workers import default_workers
 
@@ -27,7 +28,10 @@ def workers_of(config: TrainingConfig) -> int:
 
 
 @lru_cache(maxsize=1)
-def _loaded(data, size, flips, merge, memory, workers, processes, skip_broken) -> Dataset:  # type: ignore[no-untyped-def]
+def _loaded(
+    data: str, size: tuple[int, int] | None, flips: Flips | None, merge: tuple[tuple[str, Sequence[str]], ...],
+    memory: float | None, workers: int, processes: int, skip_broken: bool,
+) -> Dataset:  # fmt: skip
     room = available_memory() // 2 if memory is None else int(memory * 2**30)
     return load_dataset(data, size=size, flips=flips, merge=dict(merge), memory=room // processes, workers=workers,
                         skip_broken=skip_broken)  # fmt: skip
