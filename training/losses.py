@@ -30,7 +30,7 @@ class Loss:
     | `margin` | `scale` · Δ_k, Δ_k ∝ n_k^(−1/4), the largest Δ being `margin`: rare classes keep a larger distance | Cao et al. 2019, eq. 12 and 13 (LDAM) |
 
     All dials at rest, it is cross entropy. It takes logits: a network that ends in a softmax would have it twice.
-    """  # noqa: E501
+    """  # noqa: E501 (a table row does not break)
 
     weighting: Weighting = "none"
     beta: float = 0.9999

@@ -1,6 +1,6 @@
 """Progress of long work on a terminal: one bar with time left and rate; nothing where nobody watches."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 from rich.console import Console
@@ -20,8 +20,9 @@ def progress(*, hidden: bool = False) -> Progress:
 
 def tracked(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
     """The items, with a bar for how many have come."""
+    length = len(items) if total is None and isinstance(items, Sized) else total
     with progress() as bars:
-        task = bars.add_task(description, total=total if total is not None else len(items), note="")  # type: ignore[arg-type]
+        task = bars.add_task(description, total=length, note="")
         for item in items:
             yield item
             bars.advance(task)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,10 +86,3 @@ class ClassSizes:
     @property
     def _smallest(self) -> np.int64:
         return np.int64(self.counts[self.counts > 0].min())
-
-    def record(self) -> dict[str, Any]:
-        """For JSON: what is said of all classes together."""
-        return {
-            "images": self.n, "classes": len(self.counts), "rho": self.rho, "mu": self.mu,
-            "majority_share": self.majority_share,
-        }  # fmt: skip

@@ -88,7 +88,7 @@ def test_a_wrong_spec_is_refused_by_name(spec: str, message: str) -> None:
 
 def test_one_row_adds_a_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gentle = replace(CROSS_ENTROPY, gamma=0.5)
-    row = lambda ratio=0.2: Method((Phase("gentle", Sampling("mixture", ratio), gentle),), "here")  # noqa: E731
+    row = lambda ratio=0.2: Method((Phase("gentle", Sampling("mixture", ratio), gentle),), "here")  # noqa: E731 (rows are lambdas)
     monkeypatch.setitem(METHODS, "gentle", row)
 
     code = main(["run", "digits", "--method", "gentle:ratio=0.3", "--epochs", "1", "--models", str(tmp_path / "models"),
