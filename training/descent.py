@@ -49,9 +49,9 @@ class Descent:
         self._done += 1
         return loss.detach()
 
-    def summed(self, losses: list[Tensor]) -> list[float]:
-        """The mean loss of each whole batch."""
-        summed: list[float] = self._fabric.all_reduce(torch.stack(losses), reduce_op="sum").tolist()
+    def summed(self, losses: Tensor) -> list[float]:
+        """The mean loss of each whole batch, from what this process had of each, `(steps,)`."""
+        summed: list[float] = self._fabric.all_reduce(losses, reduce_op="sum").tolist()
         return summed
 
     def agree(self) -> None:

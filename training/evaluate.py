@@ -1,6 +1,6 @@
 """What a bundle is worth on its test split: each metric with a 95% bootstrap interval over groups."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -134,13 +134,14 @@ def _recall(decisions: Decisions, test: Holdout, k: int) -> Interval:
 
 def _resampled(
     labels: Labels, groups: NDArray[np.int64], rng: np.random.Generator, times: int
-) -> list[NDArray[np.int64]]:
+) -> Iterator[NDArray[np.int64]]:
     names, stratum = strata(labels, groups)
     order = np.argsort(groups, kind="stable")
     bounds = np.searchsorted(groups[order], names), np.searchsorted(groups[order], names, side="right")
     members = [order[begin:end] for begin, end in zip(*bounds, strict=True)]
     pools = [np.flatnonzero(stratum == k) for k in np.unique(stratum)]
-    return [np.concatenate([members[g] for pool in pools for g in rng.choice(pool, len(pool))]) for _ in range(times)]
+    for _ in range(times):
+        yield np.concatenate([members[g] for pool in pools for g in rng.choice(pool, len(pool))])
 
 
 def _interval(value: float, draws: list[float]) -> Interval:

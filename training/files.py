@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from training.decoding import Loaded, load_images
 from training.encoded import Contents, Encoded, ImageFiles, Paths, Pixels, Reader, Rows, no_images, pieces_of
+from training.heap import Heap
 from training.workers import default_workers, in_order
 
 __all__ = ["Contents", "Encoded", "ImageFiles", "Images", "Loaded", "Paths", "batched", "default_workers",
@@ -27,7 +28,7 @@ def batched(images: Images, chunks: Iterable[Rows], *, workers: int) -> Iterator
     if isinstance(images, np.ndarray) or workers == 0:
         yield from (images[rows] for rows in chunks)
         return
-    lengths: deque[int] = deque()
+    heap, lengths = Heap(), deque[int]()
 
     def pieces() -> Iterator[Rows]:
         for rows in chunks:
@@ -41,3 +42,4 @@ def batched(images: Images, chunks: Iterable[Rows], *, workers: int) -> Iterator
         if broken := {row: line for _, lines in parts for row, line in lines.items()}:
             raise no_images(broken)
         yield np.concatenate([pixels.numpy() for pixels, _ in parts])  # a copy: shared memory is scarce
+        heap.give_back()

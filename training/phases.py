@@ -71,9 +71,11 @@ def train_phase(setting: Setting, network: Network, phase: Phase, state: State, 
             begun = time.monotonic()
             torch.manual_seed(_mixed(*origin, epoch, fabric.global_rank))
             set_mode(network, head_only=phase.trainable == "head")
-            losses = []
-            for batch in examples.batches(drawn := sampler.epoch(), [*origin, epoch], setting.share, fabric.device):
-                losses.append(descent.step(batch, len(drawn[len(losses)])))
+            drawn = sampler.epoch()
+            losses = torch.empty(len(drawn), device=fabric.device)  # not a list: see `inference._outputs`
+            batches = examples.batches(drawn, [*origin, epoch], setting.share, fabric.device)
+            for i, (rows, batch) in enumerate(zip(drawn, batches, strict=True)):
+                losses[i] = descent.step(batch, len(rows))
                 bars.advance(bar)
             steps = descent.summed(losses)
             if not np.isfinite(steps).all():
