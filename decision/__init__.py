@@ -20,6 +20,7 @@ from decision.errors import (
     TooManyPixels,
     UnsupportedImage,
 )
+from decision.guard import objections
 from decision.holdout import Holdout
 from decision.images import InputSpec, decode, read_image, to_input
 from decision.intervals import Interval
@@ -34,5 +35,5 @@ __all__ = [
     "Holdout", "ImageError", "InputSpec", "Interval", "Known", "LabelShiftFit", "Manifest", "NotCertifiable",
     "NotIdentifiable", "Policy", "PolicyDocument", "PolicyError", "Preview", "PriorsEstimate", "TooManyPixels",
     "UnsupportedImage", "adjust", "certify", "decode", "estimate_priors", "label_shift_fit", "load_bundle",
-    "parse_policy", "preview", "read_image", "save_bundle", "softmax", "to_input",
+    "objections", "parse_policy", "preview", "read_image", "save_bundle", "softmax", "to_input",
 ]  # fmt: skip

@@ -45,7 +45,9 @@ class Figures:
 class Preview:
     """Figures of a policy, of the one it is held against, and of policy less against, all at `priors` `(K,)`.
 
-    They rest on n `(K,)` test images a class, a group of related images counting as one.
+    They rest on n `(K,)` test images a class, a group of related images counting as one. `changed` is the share of
+    images that the two decide differently; `moves` `(K + 1, K + 1)` says from which label (of against) to which (of
+    policy), the last being none, as shares of all images.
     """
 
     classes: tuple[str, ...]
@@ -54,6 +56,8 @@ class Preview:
     policy: Figures
     against: Figures | None = None
     difference: Figures | None = None
+    changed: Interval | None = None
+    moves: Array | None = None
 
     def __str__(self) -> str:
         blocks = [("policy", self.policy), ("against", self.against), ("difference", self.difference)]
@@ -79,8 +83,8 @@ def preview(bundle: Bundle, policy: Policy, *, against: Policy | None = None) ->
 
     Recalls and the confusion matrix have Clopper and Pearson's limits; precision, shares and cost those of mixtures
     (`decision.mixtures`), differences paired ones (`decision.differences`). Laws: no value depends on the holdout's
-    own class mix; a policy held against itself differs by 0. Raises TypeError for what is no Policy, ValueError for one
-    that another bundle compiled.
+    own class mix; a policy held against itself differs by 0; `moves` add up to `changed`. Raises TypeError for what is
+    no Policy, ValueError for one that another bundle compiled.
     """
     for one in (policy, against):
         if one is not None:
@@ -95,6 +99,8 @@ def preview(bundle: Bundle, policy: Policy, *, against: Policy | None = None) ->
     return Preview(
         bundle.classes, policy.deployment_priors, sample.n, _figures(sample, strata, ours, costs),
         _figures(sample, strata, theirs, costs), _differences(sample, strata, ours, theirs, costs),
+        share(strata, sample.by_class((ours.labels != theirs.labels)[:, None])).at(0),
+        _moves(sample, strata, ours.labels, theirs.labels),
     )  # fmt: skip
 
 
@@ -209,6 +215,14 @@ def _differences(sample: _Sample, strata: Strata, ours: _Calls, theirs: _Calls, 
         abstention=shares.at(-1) if ours.can_abstain or theirs.can_abstain else NEVER,
         cost=_cost_difference(sample, strata, ours, theirs, costs),
     )
+
+
+def _moves(sample: _Sample, strata: Strata, ours: Labels, theirs: Labels) -> Array:
+    k = len(sample.n)
+    cells = np.where(theirs == ABSTAIN, k, theirs) * (k + 1) + np.where(ours == ABSTAIN, k, ours)
+    weights = np.where(ours != theirs, sample.shares * strata.weights[sample.labels], 0.0)
+    moved: Array = np.bincount(cells, weights=weights, minlength=(k + 1) ** 2).astype(np.float64)
+    return moved.reshape(k + 1, k + 1)
 
 
 def _flag_hits(sample: _Sample, flags: Flags, can_flag: Flags) -> Array:

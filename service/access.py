@@ -20,6 +20,10 @@ REQUIRED: Mapping[str, Scope | None] = {
     "POST /predict": "predict",
     "GET /config": "read",
     "PUT /config": "write-policy",
+    "PATCH /config": "write-policy",
+    "POST /config/preview": "read",
+    "GET /config/history": "read",
+    "POST /config/rollback": "write-policy",
     "GET /model": "read",
     "GET /metrics": None,
     "GET /livez": None,
@@ -89,6 +93,9 @@ class Access:
         if not presented:
             self._refuse("missing", Problem(401, "no-token", "expected the header Authorization: Bearer TOKEN",
                                             headers=CHALLENGE))  # fmt: skip
+        if token is None and not self._tokens.complete:
+            raise Problem(503, "store-unavailable", "tokens cannot be looked up: the store does not answer",
+                          headers=RETRY_AFTER)  # fmt: skip
         if token is None or not token.live:
             await self._slow_down(request, token)
         elif scope in token.scopes:

@@ -1,7 +1,7 @@
 """The one database of the service's state: SQLite or PostgreSQL, its tables, and the version of their schema."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-VERSION = 2
+VERSION = 3
 BUSY_SECONDS = 10
 CONNECT_SECONDS = 5
 UPGRADE_LOCK = 0x45515549  # "EQUI": one upgrade at a time in a PostgreSQL database
@@ -30,6 +30,25 @@ revisions = sa.Table(
     sa.Column("model_version", sa.String, nullable=False),
     sa.Column("policy", sa.Text, nullable=False),
     sa.Column("thresholds", sa.Text, nullable=False),
+    sa.Column("event", sa.String, nullable=False),
+    sa.Column("certificates", sa.Text, nullable=False),
+    sa.Column("figures", sa.Text, nullable=False),
+)  # fmt: skip
+hosts = sa.Table(
+    "hosts", metadata,
+    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("host", sa.String, primary_key=True),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("seen", sa.DateTime(timezone=True), nullable=False),
+)  # fmt: skip
+answers = sa.Table(
+    "answers", metadata,
+    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("id", sa.LargeBinary(16), primary_key=True),
+    sa.Column("model_version", sa.String, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("label", sa.SmallInteger, nullable=False),
+    sa.Column("probabilities", sa.LargeBinary, nullable=False),
 )  # fmt: skip
 tokens = sa.Table(
     "tokens", metadata,
@@ -47,11 +66,21 @@ sa.Index("tokens_live_name", tokens.c.name, unique=True, sqlite_where=_LIVE, pos
 class StoreError(Exception):
     """The database does not answer, or not as it should."""
 
+    final = False
+    """Whether waiting is of no use."""
+
+
+class NewerSchema(StoreError):
+    """The database was made by a later version of this service."""
+
+    final = True
+
 
 class Database:
-    """Connections to the state; its tables are made, or brought to this version, when it is opened.
+    """Connections to the state; its tables are made, or brought to this version, when it first answers.
 
-    Every error is a StoreError, but for a constraint's IntegrityError, which belongs to whoever writes.
+    Opening one does not need an answer yet: a service starts, and goes on, without. Every error is a StoreError, but
+    for a constraint's IntegrityError, which belongs to whoever writes.
     """
 
     def __init__(self, url: str) -> None:
@@ -60,15 +89,17 @@ class Database:
         except (SQLAlchemyError, OSError, ImportError, ValueError) as error:
             raise StoreError(f"the database cannot be opened: {_said(error)}") from error
         self._writer = self._engine.execution_options(for_writing=True)
-        try:
-            self._prepare()
-        except StoreError:
-            self.close()
-            raise
+        self._prepared = False
+
+    @property
+    def notifies(self) -> bool:
+        """Whether several hosts may share it, which hear of each other's commits: PostgreSQL."""
+        return self._engine.dialect.name == "postgresql"
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """One consistent look."""
+        self.prepare()
         try:
             with self._engine.connect() as connection:
                 yield connection
@@ -78,6 +109,7 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
         """One transaction, on disk when the block ends; nothing of it where the block raises."""
+        self.prepare()
         try:
             with self._writer.begin() as connection:
                 yield connection
@@ -90,21 +122,70 @@ class Database:
         """Let go of all connections."""
         self._engine.dispose()
 
-    def _prepare(self) -> None:
+    @contextmanager
+    def listening(self, channel: str, *, idle: Callable[[float], Any]) -> Iterator[Callable[[float], Any]]:
+        """What is yielded waits for a commit that announced itself on `channel`, or for so many seconds.
+
+        SQLite announces nothing: there it is `idle`. Raises StoreError where the connection is lost.
+        """
+        if not self.notifies:
+            yield idle
+            return
+        self.prepare()
+        try:
+            with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.detach()  # it listens until it is closed, and never for anybody else
+                connection.exec_driver_sql(f"LISTEN {channel}")
+                driver: Any = connection.connection.dbapi_connection
+                yield lambda seconds: _heard(driver, seconds)
+        except SQLAlchemyError as error:
+            raise StoreError(f"the database cannot be listened to: {_said(error)}") from error
+
+    def announce(self, connection: sa.Connection, channel: str) -> None:
+        """Wake those who listen on `channel` when this transaction is committed."""
+        if self.notifies:
+            connection.execute(sa.select(sa.func.pg_notify(channel, "")))
+
+    def prepare(self) -> None:
         """Create or upgrade in one transaction; of several processes the first does it, the others wait."""
-        with self.reading() as connection:
+        if self._prepared:
+            return
+        try:
+            self._bring_up()
+        except (SQLAlchemyError, StoreError) as error:
+            self.close()
+            if isinstance(error, StoreError):
+                raise
+            raise StoreError(f"the database cannot be opened: {_said(error)}") from error
+        self._prepared = True
+
+    def _bring_up(self) -> None:
+        with self._engine.connect() as connection:
             if _version(connection) == VERSION:
                 return
-        with self.writing() as connection:
+        with self._writer.begin() as connection:
             if connection.dialect.name == "postgresql":  # SQLite's BEGIN IMMEDIATE locks by itself
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(UPGRADE_LOCK)))
             found = _version(connection)
             if found > VERSION:
-                raise StoreError(f"the database has schema {found}, this version knows {VERSION}")
+                raise NewerSchema(f"the database has schema {found}, this version knows {VERSION}")
             if found < VERSION:
-                metadata.create_all(connection)  # 0 and 1 lack tables only; a step that alters one goes before this
+                if 0 < found < 3:
+                    _tell_more_of_revisions(connection)
+                metadata.create_all(connection)  # what lacks tables only has them after this
                 connection.execute(sa.delete(schema))
                 connection.execute(sa.insert(schema).values(one=1, version=VERSION))
+
+
+def _heard(driver: Any, seconds: float) -> None:
+    """Wait on a connection of psycopg's for one notification, or so long."""
+    import psycopg
+
+    try:
+        for _ in driver.notifies(timeout=seconds, stop_after=1):
+            pass
+    except psycopg.Error as error:
+        raise StoreError(f"the database cannot be listened to: {_said(error)}") from error
 
 
 def _version(connection: sa.Connection) -> int:
@@ -113,6 +194,12 @@ def _version(connection: sa.Connection) -> int:
     if inspector.has_table(schema.name):
         return int(connection.execute(sa.select(schema.c.version)).scalar_one())
     return int(inspector.has_table(revisions.name))
+
+
+def _tell_more_of_revisions(connection: sa.Connection) -> None:
+    """Schema 3: what kind of event a revision was, its certificates, and the figures of its preview."""
+    for column, default in (("event VARCHAR", "change"), ("certificates TEXT", "[]"), ("figures TEXT", "null")):
+        connection.exec_driver_sql(f"ALTER TABLE revisions ADD COLUMN {column} NOT NULL DEFAULT '{default}'")
 
 
 def _engine(url: str) -> sa.Engine:

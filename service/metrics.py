@@ -128,6 +128,13 @@ class _PolicyCollector(Collector):
                 thresholds.add_metric((*self._labels, name), threshold)
         yield thresholds
         yield priors
+        store = GaugeMetricFamily("equipoise_store_up", "1 while the policy store answers.", labels=MODEL)
+        store.add_metric(self._labels, float(self._policies.host.down_since is None))
+        yield store
+        fallback = GaugeMetricFamily("equipoise_policy_fallback", "1 while the bundle's default policy is in force "
+                                     "because the last one cannot be.", labels=MODEL)  # fmt: skip
+        fallback.add_metric(self._labels, float(enforced.entry.event == "fallback"))
+        yield fallback
 
 
 def _hold_lock(path: Path) -> int:

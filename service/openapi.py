@@ -76,11 +76,41 @@ def _query(name: str, schema: dict[str, Any], description: str) -> dict[str, Any
 
 EXPLAIN = _query("explain", {"type": "boolean"}, "Add calibrated and adjusted probabilities, thresholds and ratios.")
 REASON = _query("reason", {"type": "string"}, "Kept with the revision.")
-DRY_RUN = _query("dry_run", {"type": "boolean"}, "Validate only.")
+DRY_RUN = _query("dry_run", {"type": "boolean"}, "Validate and preview only.")
+FORCE = _query("force", {"type": "boolean"}, "Do what the guard would stop.")
 IF_MATCH: dict[str, Any] = {
     "name": "If-Match",
     "in": "header",
     "required": True,
     "schema": {"type": "string"},
     "description": "The ETag of GET /config: 428 without, 412 when stale.",
+}
+PREFER: dict[str, Any] = {
+    "name": "Prefer",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "wait=5: answer when every live host has the change in force, or 202 after 5 seconds.",
+}
+OF_A_CHANGE = [IF_MATCH, REASON, DRY_RUN, FORCE, PREFER]
+OF_HISTORY = [
+    _query("limit", {"type": "integer", "minimum": 1, "maximum": 100}, "How many revisions."),
+    _query("before", {"type": "integer", "minimum": 1}, "Older than this one."),
+]
+PATCH: dict[str, Any] = {
+    "required": True,
+    "content": {kind: {"schema": {"type": "object"}} for kind in ("application/merge-patch+json", "application/json")},
+}
+ROLLBACK: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["revision"],
+                "properties": {"revision": {"type": "integer", "minimum": 1}},
+                "additionalProperties": False,
+            }
+        }
+    },
 }

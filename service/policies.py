@@ -1,17 +1,18 @@
-"""The policy in force: one immutable value a worker swaps when the host's shared revision number moves."""
+"""The policy in force: one immutable value that a worker swaps when the host's shared revision number moves."""
 
 import logging
 import threading
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from decision import Bundle, Policy, PolicyDocument, PolicyError
-from service.shared import SharedWord
-from service.store import PolicyStore, Revision, StaleError, StoreError
+from service.carry import settled
+from service.host import HostPolicy
+from service.store import Change, PolicyStore, Revision, StaleError, StoreError
 
 log = logging.getLogger("equipoise")
 
-SYSTEM = "system"
 RETRY_SECONDS = 1.0
 
 
@@ -30,38 +31,21 @@ class Enforced:
 class PolicyInForce:
     """Reads and changes the policy of one model on this host.
 
-    When `change` returns, the next request on every worker is decided by the new revision: each compares
-    the shared word first, and reads the store where it has moved. With the store down, the last known
-    policy stays in force and the store is asked again once a second.
+    When `change` returns, the next request on every worker is decided by the new revision: each compares the shared
+    word first, and reads what the host keeps where it has moved. The database is asked only by who changes the
+    policy, and by the host's follower.
     """
 
-    def __init__(self, bundle: Bundle, store: PolicyStore, shared: SharedWord) -> None:
-        self._bundle, self._store, self._shared = bundle, store, shared
+    def __init__(self, bundle: Bundle, store: PolicyStore, host: HostPolicy) -> None:
+        self._bundle, self._store, self.host = bundle, store, host
         self._reloading = threading.Lock()
         self._failed_at = (-1, 0.0)  # the shared word that could not be followed, and when
-        entry = self._publish_last()
-        self._enforced = Enforced(bundle.policy(entry.policy), entry)
-        self._seen = entry.revision
-
-    @classmethod
-    def prepare(cls, bundle: Bundle, store: PolicyStore, shared: SharedWord) -> "PolicyInForce":
-        """Once a start, before any worker: make sure that a policy for this bundle version is stored and shared.
-
-        Under another bundle version the last document is compiled again and stored as a new revision; where
-        that cannot be, the bundle's default policy takes force, and the reason says why.
-        """
-        with shared.changing() as word:
-            last = store.last()
-            if last is None:
-                last = _append(store, bundle, 0, SYSTEM, f"default policy of {bundle.id}", bundle.policy())
-            elif last.model_version != bundle.manifest.version:
-                last = _carry_over(store, bundle, last)
-            word[0] = last.revision
-        return cls(bundle, store, shared)
+        self._enforced = self._read()
+        self._seen = self._enforced.revision
 
     def current(self) -> Enforced:
         """The policy this request is decided by; ask once a request."""
-        if self._shared.value != self._seen:
+        if self.host.revision != self._seen:
             self._reload()
         return self._enforced
 
@@ -69,59 +53,97 @@ class PolicyInForce:
         """What a document would mean here. Raises PolicyError."""
         return self._bundle.policy(document)
 
-    def change(self, expected: int, policy: Policy, *, actor: str, reason: str) -> Enforced:
-        """Store `policy` as revision `expected + 1` and put it in force. Raises StaleError, StoreError."""
+    def change(self, expected: int, policy: Policy, change: Change) -> Enforced:
+        """Store a change as revision `expected + 1` and put it in force. Raises StaleError, StoreError."""
         try:
-            with self._shared.changing() as word:
-                entry = _append(self._store, self._bundle, expected, actor, reason, policy)
-                word[0] = entry.revision
+            with self.host.changing() as publish:
+                entry = self._store.append(expected, change)
+                publish(entry)
         except StaleError:
-            self._publish_last()
+            self.catch_up()
             raise
-        log.warning("policy revision %d by %s: %r", entry.revision, actor, reason)
+        except StoreError:
+            self.host.store_answers(False)
+            raise
+        log.warning("policy revision %d by %s: %r", entry.revision, entry.actor, entry.reason)
         return Enforced(policy, entry)
 
-    def _publish_last(self) -> Revision:
-        """Share the last stored revision: heals what a writer left that was killed between storing and sharing."""
-        with self._shared.changing() as word:
+    def catch_up(self) -> int:
+        """Put in force what other hosts stored, or what a writer stored that was killed before it could.
+
+        What is in force, should the database have lost it, is stored again. Raises StoreError.
+        """
+        last = self._store.last()
+        if last is None or last.revision != self.host.revision:
+            with self.host.changing() as publish:
+                last = settled(self._store, self._bundle, self.host.kept(), carry=False)
+                publish(last)
+        return last.revision
+
+    def settle(self) -> None:
+        """`catch_up` of a start that found no database: this bundle's version is stored too."""
+        with self.host.changing() as publish:
+            publish(settled(self._store, self._bundle, self.host.kept()))
+
+    def behind(self, revision: int) -> list[str]:
+        """The live hosts that decide by an older revision: none on a database of one host. Raises StoreError."""
+        if not self._store.database.notifies:
+            return []
+        self._store.acknowledge(self.host.id, self.host.revision)
+        return self._store.behind(revision)
+
+    def ailments(self) -> list[str]:
+        """What an operator should know, in words; nothing where all is well."""
+        said, down, entry = [], self.host.down_since, self.current().entry
+        if down is not None:
+            said.append(f"the policy store has not answered since {datetime.fromtimestamp(down, UTC):%FT%TZ}")
+        if entry.event == "fallback":
+            said.append(f"the bundle's default policy is in force: {entry.reason}")
+        return said
+
+    def _read(self) -> Enforced:
+        entry = self.host.kept()
+        if entry is None or entry.revision < self.host.revision:  # the disk took no file
             entry = self._store.last()
-            if entry is None:
-                raise StoreError(f"no policy is stored for {self._bundle.manifest.name}")
-            word[0] = entry.revision
-        return entry
+        if entry is None:
+            raise StoreError(f"no policy is stored for {self._bundle.manifest.name}")
+        return Enforced(self._bundle.policy(entry.policy), entry)
 
     def _reload(self) -> None:
         with self._reloading:
-            word = self._shared.value
+            word = self.host.revision
             failed, when = self._failed_at
             if word == self._seen or (word == failed and time.monotonic() < when + RETRY_SECONDS):
                 return
             try:
-                entry = self._store.last()
-                if entry is not None:
-                    # `seen` is the revision that was read, never the word's value: a later one is met next time.
-                    self._enforced = Enforced(self._bundle.policy(entry.policy), entry)
-                    self._seen = entry.revision
+                # `seen` is the revision that was read, never the word's value: a later one is met next time.
+                self._enforced = self._read()
+                self._seen = self._enforced.revision
             except (StoreError, PolicyError):
                 log.exception("revision %d stays in force: a newer one could not be read", self._seen)
             if self._seen != word:
                 self._failed_at = (word, time.monotonic())
 
 
-def _append(store: PolicyStore, bundle: Bundle, expected: int, actor: str, reason: str, policy: Policy) -> Revision:
-    return store.append(
-        expected, actor=actor, reason=reason, model_version=bundle.manifest.version,
-        policy=policy.document.model_dump(mode="json"), thresholds=policy.thresholds,
-    )  # fmt: skip
+def prepare(bundle: Bundle, store: PolicyStore, host: HostPolicy) -> PolicyInForce:
+    """Once a start, before any worker: have a policy for this bundle version stored, kept and in force.
 
-
-def _carry_over(store: PolicyStore, bundle: Bundle, last: Revision) -> Revision:
-    try:
-        policy, reason = bundle.policy(last.policy), f"revision {last.revision}, compiled for {bundle.id}"
-        if policy.document != bundle.manifest.policy:
-            reason += ", whose own default policy is another"
-            log.warning("policy: %s", reason)
-    except PolicyError as error:
-        policy, reason = bundle.policy(), f"default of {bundle.id}; revision {last.revision} cannot be: {error}"
-        log.error("policy: %s", reason)
-    return _append(store, bundle, last.revision, SYSTEM, reason, policy)
+    With the database down, the policy that this host kept goes on. Raises StoreError where it kept none.
+    """
+    with host.changing() as publish:
+        try:
+            entry = settled(store, bundle, host.kept())
+            host.store_answers(True)
+        except StoreError as error:
+            kept = host.kept()
+            if kept is None or error.final:
+                raise
+            try:
+                bundle.policy(kept.policy)
+            except PolicyError as impossible:
+                raise StoreError(f"{error}; the policy kept here cannot be: {impossible}") from error
+            log.error("the last known policy, revision %d, is in force: %s", kept.revision, error)
+            entry = kept
+            host.store_answers(False)
+        publish(entry)
+    return PolicyInForce(bundle, store, host)

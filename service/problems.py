@@ -1,7 +1,8 @@
 """Errors as problem details (RFC 9457): one table from what went wrong to what a client is told.
 
 bytes ─▶ request ─▶ image ─▶ answer          400 404 405 413 415 422 504
-document ─▶ policy ─▶ revision               400 401 403 412 422 428 503
+token ─▶ scope                               401 403 429 503
+document ─▶ policy ─▶ preview ─▶ revision    400 409 412 422 428 503
 """
 
 import json
@@ -17,7 +18,7 @@ from starlette.responses import Response
 
 from decision import BrokenImage, ImageError, NotCertifiable, PolicyError, TooManyPixels, UnsupportedImage
 from decision.errors import MOST_NAMED
-from service.store import StaleError, StoreError
+from service.store import StoreError
 
 log = logging.getLogger("equipoise")
 
@@ -46,7 +47,7 @@ class Problem(Exception):
 
 
 CLIENT_LEFT = 499  # nobody reads this answer; it is for the counters
-FORESEEN = (Problem, ImageError, PolicyError, StaleError, StoreError, TimeoutError, ClientDisconnect)
+FORESEEN = (Problem, ImageError, PolicyError, StoreError, TimeoutError, ClientDisconnect)
 
 
 def problem_of(error: Exception) -> Problem:
@@ -64,8 +65,6 @@ def problem_of(error: Exception) -> Problem:
             return Problem(422, "not-certifiable", str(error), errors=_faults(error))
         case PolicyError():
             return Problem(422, "impossible-policy", str(error), errors=_faults(error))
-        case StaleError():
-            return Problem(412, "stale-revision", f"If-Match names another revision; {error}", revision=error.last)
         case StoreError():
             return Problem(503, "store-unavailable", "the policy store does not answer; predictions go on",
                            headers=RETRY_AFTER)  # fmt: skip

@@ -3,13 +3,14 @@
 import os
 import time
 from dataclasses import asdict
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from decision import Certificate, Decisions, Policy, PolicyDocument, softmax
 from decision.arrays import Logits
 from decision.certificates import Covers
-from service.policies import Enforced
+from service.store import Event, Revision
 
 
 class Explanation(BaseModel):
@@ -68,25 +69,40 @@ class PolicyInForceDocument(BaseModel):
     certificates: list[CertificateDocument]
     actor: str
     reason: str
-    time: str | None
-    dry_run: bool = Field(default=False, exclude_if=lambda value: not value)
+    time: str
+    event: Event
 
 
-def in_force(enforced: Enforced) -> PolicyInForceDocument:
+class RevisionDocument(BaseModel):
+    """A revision as history has it: as it was compiled then, and with what its preview said (null where none was)."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    revision: int
+    time: str
+    actor: str
+    reason: str
+    event: Event
+    model_version: str
+    policy: dict[str, Any]
+    thresholds: dict[str, float]
+    certificates: list[dict[str, Any]]
+    figures: dict[str, Any] | None
+
+
+class HistoryDocument(BaseModel):
+    """Revisions, newest first; `next` is where to ask for older ones."""
+
+    revisions: list[RevisionDocument]
+    next: str | None
+
+
+def in_force(policy: Policy, entry: Revision) -> PolicyInForceDocument:
     """The public form of a stored policy."""
-    entry = enforced.entry
-    return described(enforced.policy, entry.revision, entry.actor, entry.reason, entry.time)
-
-
-def described(
-    policy: Policy, revision: int, actor: str, reason: str, time: str | None, *, dry_run: bool = False
-) -> PolicyInForceDocument:
-    """The public form of a policy; of a dry run, with the revision that is in force and no time."""
     return PolicyInForceDocument(
-        dry_run=dry_run,
-        revision=revision, policy=policy.document, thresholds=policy.thresholds,
+        revision=entry.revision, policy=policy.document, thresholds=policy.thresholds,
         certificates=[certified(certificate) for certificate in policy.certificates],
-        actor=actor, reason=reason, time=time,
+        actor=entry.actor, reason=entry.reason, time=entry.time, event=entry.event,
     )  # fmt: skip
 
 

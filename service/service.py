@@ -11,11 +11,13 @@ import bentoml
 from decision import load_bundle, read_image
 from service.access import Access
 from service.database import Database
+from service.follower import Follower
 from service.front import Front, app
+from service.host import HostPolicy
 from service.policies import PolicyInForce
+from service.previews import Previews
 from service.schemas import Answer, explanation, uuid7
 from service.settings import Settings
-from service.shared import SharedWord
 from service.start import die_with_parent, prepare
 from service.store import PolicyStore
 from service.tokens import TokensInForce, TokenStore
@@ -41,8 +43,10 @@ class Equipoise:
         self.bundle = load_bundle(self.settings.model)
         self.network = Network(self.bundle, self.settings.device, self.settings.threads)
         database, name, state = Database(self.settings.database_url), self.bundle.manifest.name, self.settings.state
-        store = PolicyStore(database, name)
-        self.policies = PolicyInForce(self.bundle, store, SharedWord.of_policy(state, name))
+        self.store = PolicyStore(database, name)
+        self.policies = PolicyInForce(self.bundle, self.store, HostPolicy(state, name))
+        self.previews = Previews(self.bundle)
+        self.follower = Follower(self.policies, self.store, database)
         self.metrics = Metrics(self.bundle, self.network.provider)
         self.exposition = Exposition(self.bundle, self.policies)
         admin, reader = self.settings.admin_token, self.settings.predict_token
@@ -95,5 +99,6 @@ class Equipoise:
     @bentoml.on_shutdown
     def close(self) -> None:
         """Let the last answers out."""
+        self.follower.close()
         self.tokens.close()
         self.pool.shutdown()

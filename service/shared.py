@@ -19,11 +19,6 @@ class SharedWord:
         self._word = memoryview(mmap.mmap(self._fd, 8)).cast("Q")
         self._threads = threading.Lock()
 
-    @classmethod
-    def of_policy(cls, state: Path, model: str) -> "SharedWord":
-        """The revision in force of a model's policy, in the state folder."""
-        return cls(state / f"{model}.revision")
-
     @property
     def value(self) -> int:
         """A plain memory read: every request does it."""

@@ -10,9 +10,10 @@ from typing import NoReturn
 
 from decision import Bundle, BundleError, load_bundle
 from service.database import Database, StoreError
+from service.host import HostPolicy
 from service.policies import PolicyInForce
+from service.policies import prepare as prepare_policy
 from service.settings import Settings, SettingsError, ensure_admin_token
-from service.shared import SharedWord
 from service.store import PolicyStore
 from service.tokens import TokenStore
 
@@ -29,10 +30,9 @@ def prepare() -> None:
         # Workers run in another folder, and answer from this very bundle even when `latest` moves on.
         os.environ |= {"EQUIPOISE_MODEL": str(bundle.path.absolute()), "EQUIPOISE_STATE": str(settings.state)}
         _try_out()
-        database = Database(settings.database_url)
-        made = _ensure_writer(TokenStore.of(database, settings.state))
-        store = PolicyStore(database, bundle.manifest.name)
-        policies = PolicyInForce.prepare(bundle, store, SharedWord.of_policy(settings.state, bundle.manifest.name))
+        database, name = Database(settings.database_url), bundle.manifest.name
+        policies = prepare_policy(bundle, PolicyStore(database, name), HostPolicy(settings.state, name))
+        made = policies.host.down_since is None and _ensure_writer(TokenStore.of(database, settings.state))
         database.close()
     except (SettingsError, BundleError, StoreError, OSError) as error:
         _refuse(error)

@@ -134,11 +134,17 @@ class TokensInForce:
         ]
         nobody = Token("", "nobody", frozenset(), created="")
         self._dummy = (secrets.token_bytes(32), nobody)  # no known secret has this digest
-        self._seen, self._known = store.generation, store.digests()
+        self._seen, self._known = -1, dict[bytes, tuple[bytes, Token]]()
         self._down, self._closed = False, False
         self._asked, self._read = threading.Event(), threading.Condition()
         self._follower = threading.Thread(target=self._follow, name="tokens", daemon=True)
         self._follower.start()
+        self.refresh()
+
+    @property
+    def complete(self) -> bool:
+        """Whether the store was ever read: a token that is not known may be one of its, as long as it was not."""
+        return self._seen >= 0
 
     @property
     def stale(self) -> bool:

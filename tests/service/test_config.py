@@ -77,7 +77,7 @@ def test_a_dry_run_validates_and_stores_nothing(client: httpx.Client) -> None:
     answer = put(client, document, dry_run="true")
     assert answer.status_code == 200
     assert answer.json()["thresholds"] == {"blue": 0.05}
-    assert (answer.json()["dry_run"], answer.json()["time"]) == (True, None)
+    assert (answer.json()["dry_run"], answer.json()["revision"]) == (True, before["revision"])
     assert "dry_run" not in before
     assert (
         put(client, {"rule": {"kind": "thresholds", "thresholds": {"pink": 0.05}}}, dry_run="true").status_code == 422
@@ -191,7 +191,7 @@ def test_a_killed_worker_loses_no_accepted_change_and_no_count(start: Callable[.
         thread.join()
 
     assert alive == 1, "a dead worker leaves the gauge at the next scrape"
-    assert len(accepted) > 20
+    assert len(accepted) > 5
     assert answered["images"] > 100
     assert set(accepted) <= set(stored(server))
     assert stored(server) == list(range(1, max(stored(server)) + 1))
@@ -300,7 +300,7 @@ def test_a_writer_killed_between_storing_and_sharing_is_healed_by_the_next(start
     with sqlite3.connect(server.state / "equipoise.db") as database:
         database.execute(
             "INSERT INTO revisions SELECT model, 2, time, 'admin', 'stored, not shared', model_version, policy, "
-            "thresholds FROM revisions WHERE revision = 1"
+            "thresholds, 'change', certificates, figures FROM revisions WHERE revision = 1"
         )
     with httpx.Client(base_url=server.url) as client:
         assert put(client, ARGMAX, 1).status_code == 412

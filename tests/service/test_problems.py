@@ -157,7 +157,7 @@ def test_unknown_paths_and_methods(client: httpx.Client) -> None:
     assert answer.headers["allow"] == "POST"
     answer = client.delete("/config")
     check(answer, 405)
-    assert answer.headers["allow"] == "GET, HEAD, PUT"
+    assert answer.headers["allow"] == "GET, HEAD, PATCH, PUT"
     for path in ("/livez", "/readyz", "/config", "/model", "/metrics"):
         assert client.head(path).status_code == 200
 

@@ -1,0 +1,120 @@
+"""The public JSON of a preview: what a policy would do, beside what the one in force does."""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from decision import Figures, Interval, Policy, PolicyDocument, Preview
+from decision.intervals import Array, Intervals
+from service.schemas import CertificateDocument, IntervalDocument, certified
+
+
+class MatrixDocument(BaseModel):
+    """Rows are true classes; columns are labels, the last being none. Null where a class has no test image."""
+
+    value: list[list[float | None]]
+    low: list[list[float]]
+    high: list[list[float]]
+
+
+class FiguresDocument(BaseModel):
+    """Per class, of labels and of flags (of classes that can be flagged); `decision.Figures` says what each is."""
+
+    recall: dict[str, IntervalDocument]
+    precision: dict[str, IntervalDocument]
+    label_share: dict[str, IntervalDocument]
+    flag_recall: dict[str, IntervalDocument]
+    flag_precision: dict[str, IntervalDocument]
+    flagged_share: dict[str, IntervalDocument]
+    confusion: MatrixDocument
+    abstention: IntervalDocument
+    cost: IntervalDocument
+
+
+class MoveDocument(BaseModel):
+    """From one label to another (null: none), as a share of all images."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    from_: str | None = Field(alias="from")
+    to: str | None
+    share: float
+
+
+class PreviewDocument(BaseModel):
+    """What a policy would do at its deployment priors, by the holdout; `revision` is the one it is held against."""
+
+    revision: int
+    policy: PolicyDocument
+    thresholds: dict[str, float]
+    certificates: list[CertificateDocument]
+    deployment_priors: dict[str, float]
+    images: dict[str, float]
+    figures: FiguresDocument
+    against: FiguresDocument
+    difference: FiguresDocument
+    changed: IntervalDocument
+    moves: list[MoveDocument]
+    objections: list[str]
+    answers: dict[str, Any] | None = None
+
+
+def preview_document(found: Preview, policy: Policy, revision: int, objections: tuple[str, ...]) -> PreviewDocument:
+    """The public form of a preview held against the policy in force, `revision`."""
+    assert found.against
+    assert found.difference
+    assert found.changed
+    assert found.moves is not None
+    names = found.classes
+    return PreviewDocument(
+        revision=revision, policy=policy.document, thresholds=policy.thresholds,
+        certificates=[certified(certificate) for certificate in policy.certificates],
+        deployment_priors=policy.by_class(policy.deployment_priors), images=policy.by_class(found.n),
+        figures=_figures(names, found.policy), against=_figures(names, found.against),
+        difference=_figures(names, found.difference), changed=_interval(found.changed),
+        moves=_moves(names, found.moves), objections=list(objections),
+    )  # fmt: skip
+
+
+def kept_figures(preview: PreviewDocument) -> dict[str, Any]:
+    """What a revision keeps of its preview: without matrices and moves, which the holdout gives again."""
+    matrices = {part: {"confusion"} for part in ("figures", "against", "difference")}
+    figures: dict[str, Any] = preview.model_dump(
+        mode="json", include={"revision", "changed", "objections", "images", *matrices}, exclude=matrices
+    )
+    return figures
+
+
+def _figures(names: tuple[str, ...], figures: Figures) -> FiguresDocument:
+    def by_class(found: Intervals, *, known_only: bool = False) -> dict[str, IntervalDocument]:
+        every = {name: found.at(k) for k, name in enumerate(names)}
+        return {name: _interval(one) for name, one in every.items() if not (known_only and np.isnan(one.value))}
+
+    return FiguresDocument(
+        recall=by_class(figures.recall), precision=by_class(figures.precision),
+        label_share=by_class(figures.label_share),
+        flag_recall=by_class(figures.flag_recall, known_only=True),
+        flag_precision=by_class(figures.flag_precision, known_only=True),
+        flagged_share=by_class(figures.flagged_share, known_only=True),
+        confusion=MatrixDocument(value=_rows(figures.confusion.value), low=figures.confusion.low.tolist(),
+                                 high=figures.confusion.high.tolist()),
+        abstention=_interval(figures.abstention), cost=_interval(figures.cost),
+    )  # fmt: skip
+
+
+def _interval(found: Interval) -> IntervalDocument:
+    return IntervalDocument.model_validate(asdict(found) | {"value": None if np.isnan(found.value) else found.value})
+
+
+def _rows(values: Array) -> list[list[float | None]]:
+    return [[None if np.isnan(value) else value for value in row] for row in values.tolist()]
+
+
+def _moves(names: tuple[str, ...], moves: Array) -> list[MoveDocument]:
+    """The largest first."""
+    labels = (*names, None)
+    found = [(moves[i, j], i, j) for i, j in zip(*np.nonzero(moves), strict=True)]
+    return [MoveDocument.model_validate({"from": labels[i], "to": labels[j], "share": share})
+            for share, i, j in sorted(found, key=lambda move: -move[0])]  # fmt: skip

@@ -1,0 +1,56 @@
+"""What a request's URL and headers ask for, read strictly: a misspelled `dry_run` must not put a policy in force."""
+
+import re
+
+from starlette.requests import Request
+
+from service.problems import Problem
+
+LONGEST_REASON = 500
+LONGEST_WAIT = 30.0
+
+
+def only(request: Request, *names: str) -> None:
+    """Problem 400 for a query parameter of another name."""
+    if unknown := [name for name in request.query_params if name not in names]:
+        expected = f"no query parameter but {', '.join(names)}" if names else "no query parameter"
+        raise Problem(400, "malformed-request", f"expected {expected}, got {unknown[0]!r}")
+
+
+def switch(request: Request, name: str) -> bool:
+    """true or false; false where it is not given."""
+    text = request.query_params.get(name, "false").lower()
+    if text not in ("true", "false", "1", "0"):
+        raise Problem(400, "malformed-request", f"expected {name}=true or {name}=false, got {text!r}")
+    return text in ("true", "1")
+
+
+def number(request: Request, name: str, default: int | None, *, most: int) -> int | None:
+    """A whole number from 1 to `most`."""
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) < 20 and 1 <= int(text) <= most):
+        raise Problem(400, "malformed-request", f"expected {name} from 1 to {most}, got {text[:40]!r}")
+    return int(text)
+
+
+def reason(request: Request) -> str:
+    """Why the policy is changed."""
+    text = request.query_params.get("reason", "")
+    if len(text) > LONGEST_REASON or not text.isprintable():
+        raise Problem(400, "malformed-request", f"expected a reason of at most {LONGEST_REASON} printable characters")
+    return text
+
+
+def wait(request: Request) -> float | None:
+    """Seconds of `Prefer: wait=5` (RFC 7240), 30 at most; None without. What is malformed is no preference."""
+    for preference in ",".join(request.headers.getlist("prefer")).split(","):
+        if match := re.fullmatch(r"\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(;.*)?", preference, re.IGNORECASE):
+            return min(float(match[1]), LONGEST_WAIT)
+    return None
+
+
+def entity_tags(request: Request, header: str) -> list[str]:
+    """The tags of If-Match or If-None-Match."""
+    return [tag.strip() for tag in ",".join(request.headers.getlist(header)).split(",") if tag.strip()]

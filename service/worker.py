@@ -1,0 +1,42 @@
+"""What routes need of the worker that serves a request, and the JSON that they answer."""
+
+from typing import Any, Protocol
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from decision import Bundle
+from service.access import Access
+from service.metrics import Exposition
+from service.policies import PolicyInForce
+from service.previews import Previews
+from service.schemas import Answer
+from service.settings import Settings
+from service.store import PolicyStore
+
+
+class Worker(Protocol):
+    """What the routes need of a worker; `service.Equipoise` is one."""
+
+    settings: Settings
+    bundle: Bundle
+    store: PolicyStore
+    policies: PolicyInForce
+    previews: Previews
+    exposition: Exposition
+    access: Access
+
+    async def respond(self, image: bytes, *, explain: bool) -> Answer:
+        """The answer to one encoded image, worked out off the event loop. Raises ImageError."""
+
+
+def worker_of(request: Request) -> Worker:
+    """The worker that serves this request."""
+    worker: Worker = request.app.state.worker
+    return worker
+
+
+def as_json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """NaN is null."""
+    return Response(orjson.dumps(value), status, headers, "application/json")
