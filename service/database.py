@@ -137,7 +137,8 @@ class Database:
                 connection.detach()  # it listens until it is closed, and never for anybody else
                 connection.exec_driver_sql(f"LISTEN {channel}")
                 driver: Any = connection.connection.dbapi_connection
-                yield lambda seconds: _heard(driver, seconds)
+                lost = self._engine.dialect.loaded_dbapi.Error
+                yield lambda seconds: _heard(driver, seconds, lost)
         except SQLAlchemyError as error:
             raise StoreError(f"the database cannot be listened to: {_said(error)}") from error
 
@@ -177,14 +178,12 @@ class Database:
                 connection.execute(sa.insert(schema).values(one=1, version=VERSION))
 
 
-def _heard(driver: Any, seconds: float) -> None:
+def _heard(driver: Any, seconds: float, lost: type[Exception]) -> None:
     """Wait on a connection of psycopg's for one notification, or so long."""
-    import psycopg
-
     try:
         for _ in driver.notifies(timeout=seconds, stop_after=1):
             pass
-    except psycopg.Error as error:
+    except lost as error:
         raise StoreError(f"the database cannot be listened to: {_said(error)}") from error
 
 

