@@ -29,11 +29,13 @@ from decision.label_shift_fit import LabelShiftFit, label_shift_fit
 from decision.policy import ABSTAIN, Decisions, Policy, PolicyDocument, parse_policy
 from decision.preview import Figures, Preview, preview
 from decision.priors import adjust
+from decision.replay import Replay, replay
 
 __all__ = [
     "ABSTAIN", "BrokenImage", "Bundle", "BundleError", "Calibration", "Certificate", "Decisions", "Fault", "Figures",
     "Holdout", "ImageError", "InputSpec", "Interval", "Known", "LabelShiftFit", "Manifest", "NotCertifiable",
-    "NotIdentifiable", "Policy", "PolicyDocument", "PolicyError", "Preview", "PriorsEstimate", "TooManyPixels",
-    "UnsupportedImage", "adjust", "certify", "decode", "estimate_priors", "label_shift_fit", "load_bundle",
-    "objections", "parse_policy", "preview", "read_image", "save_bundle", "softmax", "to_input",
+    "NotIdentifiable", "Policy", "PolicyDocument", "PolicyError", "Preview", "PriorsEstimate", "Replay",
+    "TooManyPixels", "UnsupportedImage", "adjust", "certify", "decode", "estimate_priors", "label_shift_fit",
+    "load_bundle", "objections", "parse_policy", "preview", "read_image", "replay", "save_bundle", "softmax",
+    "to_input",
 ]  # fmt: skip

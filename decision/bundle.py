@@ -9,8 +9,10 @@ import json
 import os
 import shutil
 import tempfile
+import time
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -34,6 +36,7 @@ FORMAT: Final = 1
 INPUT_NAME, OUTPUT_NAME = "image", "logits"
 MANIFEST, NETWORK, HOLDOUT, REPORT = "bundle.json", "network.onnx", "holdout.npz", "report.html"
 LATEST = "latest"
+WORKSHOP, ABANDONED = ".new-", 86_400  # seconds
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -169,7 +172,8 @@ def save_bundle(models: str | Path, manifest: Manifest, *, network: bytes, holdo
 
     home = Path(models) / manifest.name
     home.mkdir(parents=True, exist_ok=True)
-    workshop = Path(tempfile.mkdtemp(prefix=".new-", dir=home))
+    _sweep(home)
+    workshop = Path(tempfile.mkdtemp(prefix=WORKSHOP, dir=home))
     try:
         workshop.chmod(0o755)
         for name, content in files.items():
@@ -261,6 +265,14 @@ def _packed(holdout: Holdout) -> bytes:
         groups=holdout.groups.astype(np.int64),
     )
     return buffer.getvalue()
+
+
+def _sweep(home: Path) -> None:
+    """Remove what a process that was killed while it saved has left: a workshop that nobody has touched for a day."""
+    for workshop in home.glob(f"{WORKSHOP}*"):
+        with suppress(OSError):  # another process sweeps as well
+            if time.time() - workshop.stat().st_mtime > ABANDONED:
+                shutil.rmtree(workshop)
 
 
 def _flush(folder: Path) -> None:

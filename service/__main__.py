@@ -1,4 +1,4 @@
-"""python -m service: `bentoml serve` with the settings that this service wants; `token` looks after its tokens."""
+"""python -m service: `bentoml serve` with the settings that this service wants; `token`, `policy`: its commands."""
 
 import argparse
 import ipaddress
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from service import token_command
+from service import policy_command, token_command
 from service.settings import Settings, SettingsError
 from service.start import EXIT_UNUSABLE, URL
 
@@ -20,13 +20,16 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["token"]:
         raise SystemExit(token_command.main(arguments[1:]))
+    if arguments[:1] == ["policy"]:
+        raise SystemExit(policy_command.main(arguments[1:]))
     _serve(arguments)
 
 
 def _serve(arguments: Sequence[str]) -> NoReturn:
     parser = argparse.ArgumentParser(
         "python -m service", description="Serve a bundle over HTTP.", allow_abbrev=False,
-        epilog="python -m service token --help: tokens for those who use it",
+        epilog="python -m service token --help: tokens for those who use it; "
+        "python -m service policy --help: the policy of a service that runs",
     )  # fmt: skip
     parser.add_argument(
         "--model", type=Path, help="bundle, or folder of a model's bundles (default: the one in models/)"

@@ -31,6 +31,7 @@ class AnswerLog:
     """Notes answers in the request path, and stores them from a thread of its own, once a second or a thousand at once.
 
     With the store down they wait, MOST_WAITING at most: then the oldest are dropped, and `dropped` is told how many.
+    It may be called by any thread.
     The worker of a host for which `leads` is true prunes.
     """
 

@@ -122,7 +122,7 @@ async def _compiled(worker: Worker, document: Any) -> Policy:
 
 
 async def _preview(worker: Worker, policy: Policy, against: Enforced) -> dict[str, Any]:
-    return (await worker.previews.of(policy, against)).model_dump(mode="json", by_alias=True)
+    return (await worker.previews.with_answers(policy, against)).model_dump(mode="json", by_alias=True)
 
 
 async def _acknowledged(request: Request, worker: Worker, enforced: Enforced) -> Response:

@@ -48,6 +48,9 @@ class Metrics:
                                     ("route",), buckets=BUCKETS, registry=registry)  # fmt: skip
         failures = Counter("equipoise_auth_failures_total", "Requests turned away for want of a token with the scope.",
                            ("reason",), registry=registry)  # fmt: skip
+        dropped = Counter("equipoise_answers_dropped_total", "Answers that were given and never stored.",
+                          MODEL, registry=registry)  # fmt: skip
+        self._dropped = dropped.labels(**model)
         self._failures = {reason: failures.labels(reason) for reason in get_args(Reason)}
         workers = Gauge("equipoise_workers", "Live workers by onnxruntime's execution provider.",
                         (*MODEL, "provider"), registry=registry, multiprocess_mode="livesum")  # fmt: skip
@@ -64,6 +67,10 @@ class Metrics:
         """Count one request; `route` is a template of ours, or "unmatched"."""
         self._requests.labels(route, str(status)).inc()
         self._durations.labels(route).observe(seconds)
+
+    def dropped(self, n: int) -> None:
+        """Count answers that the store did not take in time."""
+        self._dropped.inc(n)
 
     def refused(self, reason: Reason) -> None:
         """Count one request that was turned away for its token, or for none."""

@@ -4,9 +4,10 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from decision import Figures, Interval, Policy, PolicyDocument, Preview
+from decision import Figures, Interval, Policy, PolicyDocument, Preview, Replay
 from decision.intervals import Array, Intervals
 from service.schemas import CertificateDocument, IntervalDocument, certified
 
@@ -43,6 +44,34 @@ class MoveDocument(BaseModel):
     share: float
 
 
+class CountedMoveDocument(BaseModel):
+    """From one label to another (null: none), as a number of answers."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    from_: str | None = Field(alias="from")
+    to: str | None
+    count: int
+
+
+class ClassShareDocument(BaseModel):
+    """Shares of the answers with a class as label and, where it can be flagged, flagged: before and after."""
+
+    label_before: float
+    label_after: float
+    flagged_before: float | None
+    flagged_after: float | None
+
+
+class ReplayDocument(BaseModel):
+    """What a policy would have done with the last n answers of this bundle version, beside the one in force."""
+
+    n: int
+    changed: IntervalDocument
+    moves: list[CountedMoveDocument]
+    classes: dict[str, ClassShareDocument]
+
+
 class PreviewDocument(BaseModel):
     """What a policy would do at its deployment priors, by the holdout; `revision` is the one it is held against."""
 
@@ -58,7 +87,7 @@ class PreviewDocument(BaseModel):
     changed: IntervalDocument
     moves: list[MoveDocument]
     objections: list[str]
-    answers: dict[str, Any] | None = None
+    answers: ReplayDocument | None = None
 
 
 def preview_document(found: Preview, policy: Policy, revision: int, objections: tuple[str, ...]) -> PreviewDocument:
@@ -74,7 +103,22 @@ def preview_document(found: Preview, policy: Policy, revision: int, objections: 
         deployment_priors=policy.by_class(policy.deployment_priors), images=policy.by_class(found.n),
         figures=_figures(names, found.policy), against=_figures(names, found.against),
         difference=_figures(names, found.difference), changed=_interval(found.changed),
-        moves=_moves(names, found.moves), objections=list(objections),
+        moves=[MoveDocument.model_validate({"from": source, "to": target, "share": share})
+               for source, target, share in _moves(names, found.moves)],
+        objections=list(objections),
+    )  # fmt: skip
+
+
+def replay_document(found: Replay) -> ReplayDocument:
+    """The public form of a replay of at least one answer."""
+    per_class = (found.labels_before, found.labels_after, found.flagged_before, found.flagged_after)
+    rows = [[None if np.isnan(value) else value for value in row] for row in np.column_stack(per_class).tolist()]
+    return ReplayDocument(
+        n=found.n, changed=_interval(found.changed),
+        moves=[CountedMoveDocument.model_validate({"from": source, "to": target, "count": int(count)})
+               for source, target, count in _moves(found.classes, found.moves)],
+        classes={name: ClassShareDocument(**dict(zip(ClassShareDocument.model_fields, row, strict=True)))
+                 for name, row in zip(found.classes, rows, strict=True)},
     )  # fmt: skip
 
 
@@ -112,9 +156,8 @@ def _rows(values: Array) -> list[list[float | None]]:
     return [[None if np.isnan(value) else value for value in row] for row in values.tolist()]
 
 
-def _moves(names: tuple[str, ...], moves: Array) -> list[MoveDocument]:
-    """The largest first."""
+def _moves(names: tuple[str, ...], moves: NDArray[Any]) -> list[tuple[str | None, str | None, float]]:
+    """From, to and how much, the largest first."""
     labels = (*names, None)
-    found = [(moves[i, j], i, j) for i, j in zip(*np.nonzero(moves), strict=True)]
-    return [MoveDocument.model_validate({"from": labels[i], "to": labels[j], "share": share})
-            for share, i, j in sorted(found, key=lambda move: -move[0])]  # fmt: skip
+    found = [(labels[i], labels[j], moves[i, j].item()) for i, j in zip(*np.nonzero(moves), strict=True)]
+    return sorted(found, key=lambda move: -move[2])

@@ -10,6 +10,8 @@ import bentoml
 
 from decision import load_bundle, read_image
 from service.access import Access
+from service.answer_log import AnswerLog
+from service.answers import AnswerStore
 from service.database import Database
 from service.follower import Follower
 from service.front import Front, app
@@ -45,10 +47,12 @@ class Equipoise:
         database, name, state = Database(self.settings.database_url), self.bundle.manifest.name, self.settings.state
         self.store = PolicyStore(database, name)
         self.policies = PolicyInForce(self.bundle, self.store, HostPolicy(state, name))
-        self.previews = Previews(self.bundle)
         self.follower = Follower(self.policies, self.store, database)
         self.metrics = Metrics(self.bundle, self.network.provider)
         self.exposition = Exposition(self.bundle, self.policies)
+        self.answers = AnswerStore(database, name, self.bundle.manifest.version, len(self.bundle.classes))
+        self.previews = Previews(self.bundle, self.answers)
+        self.log = AnswerLog(self.answers, leads=self.policies.host.lead, dropped=self.metrics.dropped)
         admin, reader = self.settings.admin_token, self.settings.predict_token
         self.tokens = TokensInForce(TokenStore.of(database, state), admin, reader)
         self.access = Access(self.tokens, closed=bool(reader), count=self.metrics.refused)
@@ -68,8 +72,9 @@ class Equipoise:
         logits = policy.calibration.logits(self.network.logits(pixels[None]))
         decisions = policy.decide_calibrated(logits)
         self.metrics.record(decisions, raw=logits.argmax(axis=1))
+        self.log.note(own := uuid7(), enforced.revision, int(decisions.labels[0]), logits[0])
         return Answer(
-            id=uuid7(),
+            id=own,
             label=policy.label(decisions.labels[0]),
             abstained=bool(decisions.labels[0] < 0),
             flags=policy.named(decisions.flags[0]),
@@ -99,6 +104,7 @@ class Equipoise:
     @bentoml.on_shutdown
     def close(self) -> None:
         """Let the last answers out."""
+        self.pool.shutdown()
+        self.log.close()
         self.follower.close()
         self.tokens.close()
-        self.pool.shutdown()

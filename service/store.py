@@ -13,7 +13,7 @@ from service.database import Database, StoreError, hosts, revisions
 
 __all__ = ["Change", "PolicyStore", "Revision", "StaleError", "StoreError"]
 
-CHANNEL = "equipoise_policy"
+CHANNEL = "equipoise"
 LIVE_SECONDS = 10
 
 Event = Literal["change", "rollback", "first", "carried", "fallback"]

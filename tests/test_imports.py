@@ -13,7 +13,7 @@ ALLOWED = {
     "training": {"training", "decision", "numpy", "scipy", "torch", "torchvision", "lightning_fabric", "sklearn",
                  "imblearn", "onnx", "onnxruntime", "matplotlib", "PIL", "psutil", "rich"},
     "service": {"service", "decision", "numpy", "bentoml", "onnxruntime", "fastapi", "starlette", "pydantic",
-                "prometheus_client", "sqlalchemy", "orjson", "python_multipart"},
+                "prometheus_client", "sqlalchemy", "orjson", "python_multipart", "httpx"},
 }  # fmt: skip
 BESIDES = {
     "decision/images.py": {"PIL"},

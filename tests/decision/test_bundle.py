@@ -1,5 +1,6 @@
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,18 @@ def test_a_failed_save_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(OSError, match="No space"):
         save_bundle(tmp_path, manifest(), network=channel_means(), holdout=holdout(), report="")
     assert list((tmp_path / "tiny").iterdir()) == []
+
+
+def test_what_a_killed_save_left_is_swept_after_a_day(write_bundle: Callable[..., Path]) -> None:
+    home = write_bundle(name="tiny").parent
+    for name, hours in {".new-abandoned": 25, ".new-in-use": 23, "20200101-000000-abcdef": 25}.items():
+        (home / name).mkdir()
+        (home / name / "network.onnx").write_bytes(b"half")
+        os.utime(home / name, (time.time() - hours * 3600,) * 2)
+    version = write_bundle(name="tiny", seed=1).name
+    left = {path.name for path in home.iterdir()}
+    assert ".new-abandoned" not in left
+    assert {".new-in-use", "20200101-000000-abcdef", version} <= left
 
 
 def edited(**changes: Any) -> Callable[[Path], None]:

@@ -1,5 +1,6 @@
 """A change of policy as an event: previewed, guarded, merged, written down, acknowledged, and taken back."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from decision import Policy, load_bundle, objections, preview
+from tests.conftest import noise, png
 from tests.service.conftest import TOKEN, Server, put
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -272,3 +274,25 @@ def test_what_it_decides_is_what_the_preview_said(client: httpx.Client, server: 
             assert figures["recall"][name]["value"] == pytest.approx(
                 np.average(labels[own] == k, weights=test.shares[own])
             )
+
+
+def test_a_preview_replays_the_last_answers(client: httpx.Client, tiny_model: Any) -> None:
+    images = [png(noise(seed)) for seed in range(60)]
+    labels = [client.post("/predict", content=image).json()["label"] for image in images]
+    document = PRIORS | {"rule": {"kind": "thresholds", "thresholds": {"blue": 0.05}}}
+    deadline = time.monotonic() + 10
+    while (answers := client.post("/config/preview", json=document).json()["answers"]) is None or answers["n"] < 60:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    again = client.put("/config", json=document, params={"dry_run": "1"}, headers=BEARER | {"If-Match": "*"}).json()
+    assert again["answers"]["n"] >= 60
+    assert put(client, document).status_code == 200
+    now = [client.post("/predict", content=image).json()["label"] for image in images]
+    assert sum(was != is_ for was, is_ in zip(labels, now, strict=True)) > 0
+    assert sum(move["count"] for move in answers["moves"]) == round(answers["changed"]["value"] * answers["n"])
+    blue = answers["classes"]["blue"]
+    assert blue["flagged_before"] is None
+    assert blue["flagged_after"] > 0
+    if answers["n"] == 60:
+        assert answers["changed"]["value"] == sum(was != is_ for was, is_ in zip(labels, now, strict=True)) / 60
+        assert blue["label_after"] == now.count("blue") / 60
