@@ -89,9 +89,8 @@ def ours(network: Network, dataset: Dataset, rate: float, batch_size: int) -> No
             Fabric(accelerator="auto", devices=1), dataset, Splits(rows, rows[:0], rows[:0], rows[:0]),
             Augmentation("none", "none", 0.0), Schedule(1, batch_size, rate, 1, 0.9, 5e-4, 0), np.ones(10),
         )  # fmt: skip
-        log = RunLog(Path(folder) / "run", dataset.classes)
-        train(setting, network, parse_method("baseline"), log)
-        log.close(finished=True)
+        with RunLog(Path(folder) / "run", dataset.classes) as log:
+            train(setting, network, parse_method("baseline"), log)
 
 
 def bare(network: Network, dataset: Dataset, rate: float, batch_size: int) -> None:

@@ -1,8 +1,12 @@
 """python -m training run DATA: data set → phase 1, rebalanced → phase 2, natural → calibrate → bundle."""
 
 import json
+import os
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +20,14 @@ from training.dataset import Dataset
 from training.devices import Devices, launched, seed_all
 from training.errors import DataError
 from training.evaluate import as_table, evaluate
-from training.export import EXAMPLES, ExportError, export_network, onnx_logits
+from training.export import EXAMPLES, export_network, onnx_logits
 from training.inspection import as_text, inspect
+from training.lead import Lead
 from training.loading import load, name_left_out, workers_of
 from training.methods import parse_method
 from training.networks import build_network, pixels_to_normalise
 from training.phases import after_training, train
+from training.processes import ending, first_process
 from training.record import describe, summary
 from training.report import render_report
 from training.runlog import RunLog
@@ -37,38 +43,42 @@ def run(config: TrainingConfig, devices: Devices, models: Path, runs: Path) -> P
     on and no bundle: the metrics are printed, as for a paper. None also on all processes but the first.
     """
     seed_all(config.seed)
-    dataset = load(config)
-    name_left_out(dataset)
-    config = config.settled(dataset)
-    splits = split(dataset, config.imbalance, config.seed, holdout=config.holdout)
-    require_certifiable(config, dataset, splits)
-    method = parse_method(config.method)
-    network = build_network(config.network, dataset.input, len(dataset.classes),
-                            pixels_to_normalise(dataset.images, splits.train), method.head)  # fmt: skip
+    config = replace(config, machine=devices.machine)
+    with ExitStack() as opened:
+        with devices.stage():
+            dataset = load(config)
+            name_left_out(dataset)
+            config = config.settled(dataset)
+            splits = split(dataset, config.imbalance, config.seed, holdout=config.holdout)
+            require_certifiable(config, dataset, splits)
+            method = parse_method(config.method)
+            network = build_network(config.network, dataset.input, len(dataset.classes),
+                                    pixels_to_normalise(dataset.images, splits.train), method.head)  # fmt: skip
 
-    setting = Setting.of(config, devices, dataset, splits)
-    log = RunLog(runs / f"{config.name}-{config.digest(dataset.fingerprint())}", dataset.classes, writes=devices.first)
-    curve = train(setting, network, method, log, resume=config.resume)
-    if not devices.first:
-        return None
-    after_training(setting, network, method)
+            setting = Setting.of(config, devices, dataset, splits)
+            folder = runs / f"{config.name}-{config.digest(dataset.fingerprint())}"
+            log = opened.enter_context(RunLog(folder, dataset.classes, writes=devices.first))
+            curve = train(setting, network, method, log, resume=config.resume)
+        if not devices.first:
+            return None
+        after_training(setting, network, method)
 
-    exported = export_network(network, dataset.images[splits.train[:EXAMPLES]])
-    calibration, calibration_priors = calibrate(exported, dataset, splits, config.seed, setting.workers)
-    holdout = hold_out(exported, dataset, splits, setting.workers)
+        exported = export_network(network, dataset.images[splits.train[:EXAMPLES]])
+        calibration, calibration_priors = calibrate(exported, dataset, splits, config.seed, setting.workers)
+        holdout = hold_out(exported, dataset, splits, setting.workers)
 
-    policy, refused = default_policy(config, dataset.classes, calibration, calibration_priors, holdout)
-    test = holdout.part("test")
-    metrics = evaluate(policy, test, calibration_priors, seed=config.seed)
-    print(as_table(metrics))
-    if not config.holdout:
-        log.close(finished=True)
-        return None
+        policy, refused = default_policy(config, dataset.classes, calibration, calibration_priors, holdout)
+        test = holdout.part("test")
+        metrics = evaluate(policy, test, splits.mix(dataset), seed=config.seed)
+        print(as_table(metrics))
+        if not config.holdout:
+            log.finish()
+            return None
 
-    manifest = describe(config, dataset, splits, method, curve, policy, calibration_priors, metrics)
-    report = render_report(manifest, summary(manifest, policy.certificates), curve, policy, test)
-    path = save_bundle(models, manifest, network=exported, holdout=holdout, report=report)
-    log.close(finished=True)
+        manifest = describe(config, dataset, splits, method, curve, policy, calibration_priors, metrics)
+        report = render_report(manifest, summary(manifest, policy.certificates), curve, policy, test)
+        path = save_bundle(models, manifest, network=exported, holdout=holdout, report=report)
+        log.finish()
     if refused:
         raise DataError(f"{refused}; the bundle {path} is whole, and decides by the rule priors instead")
     return path
@@ -80,7 +90,7 @@ def calibrate(
     """Calibration and calibration priors `(K,)`; without a calibrate split, the plain softmax and train frequencies."""
     n_classes = len(dataset.classes)
     if splits.calibrate.size == 0:
-        counts = np.bincount(dataset.labels[splits.train], minlength=n_classes)
+        counts = dataset.counts(splits.train)
         return Calibration(1.0, np.zeros(n_classes)), counts / counts.sum()
     logits = onnx_logits(exported, dataset.images, splits.calibrate, workers=workers)
     labels, groups = dataset.labels[splits.calibrate], dataset.groups[splits.calibrate]
@@ -114,26 +124,39 @@ def _inspect(command: Command) -> None:
     print(json.dumps(found.record(), indent=2) if command.json else as_text(found))
 
 
-def _compare(command: Command) -> None:
-    """Train each method with each seed, and write the comparison."""
-    contestants = [Contestant(spec, contestant(command.config, spec)) for spec in command.methods]
+def _compare(command: Command) -> int:
+    """Train each method with each seed, and write the comparison; 1 where a cell is missing."""
     with launched(command.config.machine) as devices:
-        compare(command.config, contestants, command.seeds, command.out,
-                train=lambda config, models: run(config, devices, models, command.out / "runs"))  # fmt: skip
+        asked = replace(command.config, machine=devices.machine)
+        contestants = [Contestant(spec, contestant(asked, spec)) for spec in command.methods]
+        try:
+            comparison = compare(asked, contestants, command.seeds, command.out,
+                                 train=lambda config, models: run(config, devices, models, command.out / "runs"),
+                                 lead=Lead(devices.first, devices.fabric.broadcast))  # fmt: skip
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("the same command goes on with what is missing") from None
+    return int(comparison is not None and bool(comparison.facts["missing"]))
 
 
 COMMANDS = {"run": _run, "inspect": _inspect, "compare": _compare}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; 2 and one line where usage or data are wrong."""
+    """Run a command; 1 where a comparison lacks a cell, one line and 2 where usage or data are wrong, 130 on Ctrl-C."""
     command = parse(arguments)
     try:
-        COMMANDS[command.name](command)
-    except (DataError, ExportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        status = COMMANDS[command.name](command) or 0
+        sys.stdout.flush()
+    except BrokenPipeError:  # who read what is printed, as `head` does, has enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
+        return 128 + signal.SIGPIPE
+    except (KeyboardInterrupt, Exception) as error:
+        if (known := ending(error)) is None:
+            raise
+        line, status = known
+        if first_process():
+            print(line, file=sys.stderr)
+    return status
 
 
 if __name__ == "__main__":

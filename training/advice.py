@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from training.compare_words import many
 from training.findings import Advice, ClassFinding, Findings
 from training.pairs import Kind
 
@@ -42,14 +43,14 @@ def _refused(f: Findings) -> str:
 
 
 def _unreadable(f: Findings) -> str:
-    return f"{len(f.unreadable):,} files cannot be read." if f.unreadable else ""
+    return f"{many(len(f.unreadable), 'file')} cannot be read." if f.unreadable else ""
 
 
 def _uneven(f: Findings) -> str:
     if f.majority_share * len(f.classes) < UNEVEN:
         return ""
     test = "" if f.majority_share_test is None else f", and for {f.majority_share_test:.1%} of the test split"
-    return f"Always answering {f.majority} is right for {f.majority_share:.1%} of the train images{test}."
+    return f"Always answering class {f.majority} is right for {f.majority_share:.1%} of the train images{test}."
 
 
 def _even(f: Findings) -> str:
@@ -87,21 +88,25 @@ def _not_certifiable(f: Findings) -> str:
     names, target = _rarest(f, lambda c: f.targets[0].recall not in c.certifiable), f.targets[0]
     if not names or f.refused:
         return ""
-    return (f"Recall {target.recall:g} cannot be certified for {named(names)}: it takes {target.held_out} held-out "
+    return (f"Recall {target.recall:g} cannot be certified for {named(names)}: it takes {target.held_out} tune "
             f"images (groups) of a class, so about {target.total:,} {f.pool}.")  # fmt: skip
 
 
 def _leaking(kind: Kind, where: str) -> Callable[[Findings], str]:
     def seen(f: Findings) -> str:
         exact, near = (pairs.counts[kind].pairs for pairs in (f.duplicates.exact, f.duplicates.near))
-        return f"{exact:,} exact and {near:,} near duplicate pairs {where}." if exact + near else ""
+        return f"{many(exact, 'exact duplicate pair')} and {many(near, 'near one')} {where}." if exact + near else ""
 
     return seen
 
 
 def _conflicting(f: Findings) -> str:
     exact, near = (pairs.counts["conflicting"].pairs for pairs in (f.duplicates.exact, f.duplicates.near))
-    return f"{exact:,} exact and {near:,} near duplicate pairs have different labels." if exact + near else ""
+    return (
+        f"{many(exact, 'exact duplicate pair')} and {many(near, 'near one')} have different labels."
+        if exact + near
+        else ""
+    )
 
 
 def _all_alike(f: Findings) -> str:
@@ -117,7 +122,8 @@ def _crowded(f: Findings) -> str:
 ADVICE: tuple[Row, ...] = (
     Row(_refused, "Give every class at least 4 images (groups) where splits are drawn, or merge it with one that is "
         "like it (--merge NEW=A,B).", "the shares of the four splits"),
-    Row(_unreadable, "Repair them, or leave them out on purpose (--skip-broken).", "the decoder, under Findings"),
+    Row(_unreadable, "Repair them, or let `run` and `compare` leave them out (--skip-broken).",
+        "the decoder, under Findings"),
     Row(_uneven, "Do not judge by accuracy: look at the recall of each class and at the AUC.",
         "Buda et al. 2018, section 3.4"),
     Row(_even, "Train --method baseline: there is no imbalance to remedy.", "Buda et al. 2018, section 4.1"),

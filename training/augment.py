@@ -1,5 +1,6 @@
 """Augmentation of a batch: changes of the images that keep their labels, or mix them in known shares."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -9,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.dataset import Flips
-from training.randaugment import randaugment
+from training.encoded import Rows
+from training.randaugment import apply_operations, draw_operations
 
 Kind = Literal["none", "light", "strong", "mixup"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -28,10 +30,43 @@ class Batch:
     partners: Tensor | None = None
     shares: Tensor | None = None
 
-    def __getitem__(self, taken: slice) -> "Batch":
-        """A part of the batch."""
-        mixed = (None if part is None else part[taken] for part in (self.partners, self.shares))
-        return Batch(self.images[taken], self.labels[taken], *mixed)
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """What becomes of some images of a batch, drawn before the images are there.
+
+    Of the batch, the images at `places` are needed. Those at `changed`, which counts within `places` as all below do,
+    are moved: row and column i of each come from its `rows[i]` and `columns[i]`, `(changed, height)` and
+    `(changed, width)`. Then they get `operations` `(changed, layers)`, where there are some. The batch holds those at
+    `own`; with mixup, each mixed with the one at `partners` as `shares` says, all `(own,)`.
+    """
+
+    places: Rows
+    own: Rows
+    changed: Rows
+    rows: NDArray[np.int32]
+    columns: NDArray[np.int32]
+    operations: NDArray[np.int64] | None = None
+    partners: Rows | None = None
+    shares: NDArray[np.float32] | None = None
+
+    def applied(self, images: Tensor, labels: Tensor) -> Batch:
+        """The batch of the uint8 images at `places` and their labels, on the device where they are."""
+        if len(self.changed) == len(images) > 0:
+            images = self._changed(images)
+        elif len(self.changed):
+            there = torch.from_numpy(self.changed).to(images.device)
+            images = images.index_copy(0, there, self._changed(images.index_select(0, there)))
+        if self.partners is None or self.shares is None:
+            return Batch(images, labels)
+        own, partners, shares = (torch.from_numpy(x).to(images.device) for x in (self.own, self.partners, self.shares))
+        levels = images.float()
+        mixed = torch.lerp(levels[partners], levels[own], shares[:, None, None, None])
+        return Batch(mixed, labels[own], labels[partners], shares)
+
+    def _changed(self, images: Tensor) -> Tensor:
+        moved = _moved(images, self.rows, self.columns)
+        return moved if self.operations is None else apply_operations(moved, self.operations)
 
 
 @dataclass(frozen=True)
@@ -48,38 +83,39 @@ class Augmentation:
     shift: float
     classes: tuple[int, ...] | None = None
 
-    def __call__(self, images: Tensor, labels: Tensor, rng: np.random.Generator) -> Batch:
-        """Each uint8 image on its own draw from `rng`, on the device where it is, as are its `labels` `(n,)`."""
-        if self.kind == "none":
-            return Batch(images, labels)
-        rows = self._rows(labels)
-        changed = self._moved(images.index_select(0, rows), rng)
-        if self.kind == "strong":
-            changed = randaugment(changed, rng)
-        images = images.index_copy(0, rows, changed)
-        return _mixed(images, labels, rows, rng) if self.kind == "mixup" else Batch(images, labels)
+    def draw(
+        self, labels: NDArray[np.int64], shape: Sequence[int], rng: np.random.Generator, own: slice = slice(None)
+    ) -> Draw:
+        """What becomes of the images `own` of a batch with these labels `(n,)`, each `shape` (height, width, channels).
 
-    def _rows(self, labels: Tensor) -> Tensor:
-        """Which images are of `classes`."""
-        if self.classes is None:
-            return torch.arange(len(labels), device=labels.device)
-        classes = torch.tensor(self.classes, dtype=labels.dtype, device=labels.device)
-        return torch.isin(labels, classes).nonzero()[:, 0]
+        Law: the draw is of the whole batch, so that the parts of a batch are those of the batch drawn in one.
+        """
+        n, (height, width, channels) = len(labels), shape
+        mine = np.arange(n)[own]
+        chosen = np.arange(n) if self.classes is None else np.flatnonzero(np.isin(labels, self.classes))
+        chosen = chosen[:0] if self.kind == "none" else chosen
+        columns = self._sources(width, len(chosen), "horizontal", rng)
+        rows = self._sources(height, len(chosen), "vertical", rng)
+        operations = draw_operations(len(chosen), channels, rng) if self.kind == "strong" else None
+        if self.kind != "mixup":
+            kept = np.isin(chosen, mine)
+            return Draw(mine, np.arange(len(mine)), np.searchsorted(mine, chosen[kept]), rows[kept], columns[kept],
+                        None if operations is None else operations[kept])  # fmt: skip
+        partners = rng.permutation(n)[own]
+        shares = np.ones(n, dtype=np.float32)
+        shares[chosen] = rng.beta(ALPHA, ALPHA, len(chosen))
+        places = np.union1d(mine, partners)
+        kept = np.isin(chosen, places)
+        changed, mine, partners = (np.searchsorted(places, rows) for rows in (chosen[kept], mine, partners))
+        return Draw(places, mine, changed, rows[kept], columns[kept], partners=partners, shares=shares[own])
 
-    def _moved(self, images: Tensor, rng: np.random.Generator) -> Tensor:
-        n, height, width, _ = images.shape
-        columns = self._sources(width, n, "horizontal", rng)
-        rows = self._sources(height, n, "vertical", rng) + height * np.arange(n)[:, None]
-        pixels = torch.from_numpy(rows[:, :, None] * width + columns[:, None, :]).to(images.device)
-        return images.flatten(0, 2).index_select(0, pixels.flatten()).view_as(images)
-
-    def _sources(self, side: int, n: int, flip: Flips, rng: np.random.Generator) -> NDArray[np.int64]:
+    def _sources(self, side: int, n: int, flip: Flips, rng: np.random.Generator) -> NDArray[np.int32]:
         """For each of n images, which of `side` rows (columns) comes to each place, `(n, side)`."""
         most = round(self.shift * side)
         sources = (np.arange(side) + rng.integers(-most, most, size=(n, 1), endpoint=True)).clip(0, side - 1)
         if self.flips in (flip, "both"):
             sources = np.where(rng.random((n, 1)) < 0.5, side - 1 - sources, sources)
-        return sources
+        return sources.astype(np.int32)
 
 
 def rare_classes(counts: NDArray[np.int64]) -> tuple[int, ...]:
@@ -87,11 +123,11 @@ def rare_classes(counts: NDArray[np.int64]) -> tuple[int, ...]:
     return tuple(np.flatnonzero(counts < counts.mean()).tolist())
 
 
-def _mixed(images: Tensor, labels: Tensor, rows: Tensor, rng: np.random.Generator) -> Batch:
-    """x = λ x + (1 − λ) x', x' the image at a permuted place; λ ~ Beta(α, α) for each image of `rows`, 1 for others."""
-    partners = torch.from_numpy(rng.permutation(len(images))).to(images.device)
-    drawn = torch.from_numpy(rng.beta(ALPHA, ALPHA, len(rows))).float().to(images.device)
-    shares = torch.ones(len(images), device=images.device).index_copy(0, rows, drawn)
-    own = images.float()
-    mixed = torch.lerp(own[partners], own, shares[:, None, None, None])
-    return Batch(mixed, labels, labels[partners], shares)
+def _moved(images: Tensor, rows: NDArray[np.int32], columns: NDArray[np.int32]) -> Tensor:
+    """Each image with its own rows and columns. What names each pixel is made on the device, not sent there."""
+    n, height, width, _ = images.shape
+    kind = torch.int32 if n * height * width < 2**31 else torch.int64
+    from_rows, from_columns = (torch.from_numpy(x).to(images.device, kind) for x in (rows, columns))
+    from_rows = from_rows + height * torch.arange(n, dtype=kind, device=images.device)[:, None]
+    pixels = from_rows[:, :, None] * width + from_columns[:, None, :]
+    return images.flatten(0, 2).index_select(0, pixels.flatten()).view_as(images)

@@ -12,6 +12,7 @@ import re
 import time
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ import numpy as np
 from decision import Bundle, BundleError, Manifest, load_bundle
 from training.comparison import RULES, Cell
 from training.config import TrainingConfig
-from training.errors import DataError
+from training.errors import DataError, ExportError
+from training.lead import Lead
 from training.machine import commit, hardware
 from training.measure import CorruptedLogits, decided, measured, robustness
 
@@ -85,24 +87,34 @@ class Made:
     n_corrupted: int
 
 
-def train_cell(place: Place, config: TrainingConfig, fingerprint: str, train: Train) -> bool:
-    """Train a cell and keep its record. False on a process that writes nothing."""
-    place.corrupted.unlink(missing_ok=True)  # of an earlier bundle
-    begun = time.monotonic()
-    path = train(_of_cell(config, place), place.out / "models")
-    if path is None:
-        return False
-    record = {
-        "method": place.method,
-        "seed": place.seed,
-        "made_with": _made_with(config, place, fingerprint),
-        "bundle": path.relative_to(place.out).as_posix(),
-        "seconds": round(time.monotonic() - begun, 3),
-        "machine": hardware(config.machine),
-        "commit": commit(),
-    }
-    replace_file(place.record, (json.dumps(record, indent=1) + "\n").encode())
-    return True
+def train_cell(place: Place, config: TrainingConfig, fingerprint: str, train: Train, lead: Lead) -> None:
+    """Train a cell on all processes, and keep its record. What fails on the first is raised on all.
+
+    It is the first alone that exports and judges, so that the others may think that all went well.
+    """
+    path, fault, begun = None, None, time.monotonic()
+    try:
+        with redirect_stdout(None):  # the report of all cells says what a run prints
+            path = train(_of_cell(config, place), place.out / "models")
+    except (DataError, ExportError) as error:
+        fault = error
+
+    def keep() -> None:
+        if path is None:
+            raise fault or DataError(f"{place.name}: expected a bundle, got none")
+        record = {
+            "method": place.method,
+            "seed": place.seed,
+            "made_with": _made_with(config, place, fingerprint),
+            "bundle": path.relative_to(place.out).as_posix(),
+            "seconds": round(time.monotonic() - begun, 3),
+            "machine": hardware(config.machine),
+            "commit": commit(),
+        }
+        place.corrupted.unlink(missing_ok=True)  # of an earlier bundle
+        replace_file(place.record, (json.dumps(record, indent=1) + "\n").encode())
+
+    lead.alone(keep)
 
 
 def require_same(place: Place, config: TrainingConfig, fingerprint: str) -> None:

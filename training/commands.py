@@ -18,11 +18,14 @@ from training.imbalance import Imbalance
 from training.merge import parse_merge
 from training.methods import METHODS, listed_dials, parse_method
 from training.networks import NETWORKS
+from training.writable import require_writable
 
 DATA = """DATA is digits (embedded; a step 10:1 unless --imbalance says otherwise), mnist, fashion-mnist, cifar10,
 cifar100, a folder of class folders (or train/ val/ test/ with such folders; groups.csv keeps related images
 together), or an .npz with x_train, y_train, x_test, y_test, classes."""
 COMPARED = "baseline,class-weights,oversample,undersample,two-phase-oversample,balanced-softmax"
+AUGMENTATIONS = {"augment": KINDS, "augment_classes": get_args(AugmentedClasses)}
+"""What `compare` lets a method's name set beside the dials of its row, and its values."""
 NOT_COMPARED = {"balanced-softmax": "logit-adjusted-loss"}
 """Of `--methods all`, a row that trains the same as another."""
 
@@ -55,13 +58,18 @@ def contestant(config: TrainingConfig, spec: str) -> TrainingConfig:
     """The run of a method as `compare` names it: beside a row's dials, it may set `augment` and `augment_classes`."""
     name, *pairs = spec.split(":")
     changes: dict[str, Any] = {}
-    for field, allowed in (("augment", KINDS), ("augment_classes", get_args(AugmentedClasses))):
+    for field, allowed in AUGMENTATIONS.items():
         for pair in [pair for pair in pairs if pair.startswith(f"{field}=")]:
             pairs.remove(pair)
+            if field in changes:
+                raise DataError(f"{spec}: expected each dial once, got {field} again")
             changes[field] = pair.partition("=")[2]
             if changes[field] not in allowed:
                 raise DataError(f"{spec}: expected {field} of {', '.join(allowed)}, got {changes[field]!r}")
-    return _checked(replace(config, method=":".join([name, *pairs]), **changes))
+    method = ":".join([name, *pairs])
+    if not _may_weigh(method):
+        changes["class_weight"] = ()
+    return _checked(replace(config, method=method, **changes))
 
 
 def _command(given: dict[str, Any]) -> Command:
@@ -76,6 +84,9 @@ def _command(given: dict[str, Any]) -> Command:
         given["imbalance"] = Imbalance("step", rho=10, mu=0.5)
     elif given["imbalance"] == "none":
         given["imbalance"] = None
+    for option in ("models", "runs", "out"):
+        if option in command:
+            require_writable(option, command[option])
     for several in ("recall", "merge", "class_weight"):
         if several in given:
             given[several] = tuple(given[several])
@@ -86,8 +97,9 @@ def _command(given: dict[str, Any]) -> Command:
     config = TrainingConfig(**given, machine=machine)
     if name == "compare":
         command["methods"] = _specs(command["methods"])
-        for spec in command["methods"]:
-            contestant(config, spec)
+        contestants = [contestant(config, spec) for spec in command["methods"]]
+        if config.class_weight and not any(c.class_weight for c in contestants):
+            raise DataError("expected class-weights among --methods with --class-weight, got none")
     else:
         config = _checked(config)
     return Command(name, config, **command)
@@ -95,12 +107,23 @@ def _command(given: dict[str, Any]) -> Command:
 
 def _checked(config: TrainingConfig) -> TrainingConfig:
     """With the dial that --class-weight asks for. DataError where there is no such method, dial or value."""
-    if config.class_weight and config.method.split(":")[0] == "class-weights" and "weighting=" not in config.method:
+    for pair in config.method.split(":")[1:]:
+        if (field := pair.partition("=")[0]) in AUGMENTATIONS:
+            option = f"--{field.replace('_', '-')} {pair.partition('=')[2]}"
+            raise DataError(f"{config.method}: expected {option} beside --method: {field} is part of a method's name "
+                            "in compare's --methods only")  # fmt: skip
+    if config.class_weight and _may_weigh(config.method) and "weighting=" not in config.method:
         config = replace(config, method=f"{config.method}:weighting=given")
     as_given = any(phase.loss.weighting == "given" for phase in parse_method(config.method).phases)
     if as_given != bool(config.class_weight):
-        raise DataError("expected --class-weight with --method class-weights (weighting=given), and with no other")
+        raise DataError("expected --class-weight with the method class-weights (weighting=given), and with no other")
     return config
+
+
+def _may_weigh(method: str) -> bool:
+    """Whether --class-weight is for this method: class-weights, unless its weighting is another one."""
+    name, *pairs = method.split(":")
+    return name == "class-weights" and not {"weighting=inverse", "weighting=effective"} & set(pairs)
 
 
 def _specs(text: str) -> tuple[str, ...]:
@@ -138,8 +161,8 @@ def _parser() -> argparse.ArgumentParser:
     def command(name: str, text: str, description: str = DATA) -> Callable[..., None]:
         """A command that takes DATA; what is returned adds an option, its default that of the field of its name."""
         sub = commands.add_parser(name, allow_abbrev=False, help=text, description=description,
-                                  formatter_class=argparse.ArgumentDefaultsHelpFormatter)  # fmt: skip
-        sub.add_argument("data", metavar="DATA")
+                                  formatter_class=_Help)  # fmt: skip
+        sub.add_argument("data", metavar="DATA", help="digits, mnist, …, a folder or an .npz: see above")
 
         def add(name: str, **options: Any) -> None:
             field = name.removeprefix("--").replace("-", "_")
@@ -166,7 +189,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add = command("compare", "train several methods with several seeds and report", DATA + " " + _methods_help())
     add("--methods", default=COMPARED, metavar="A,B,C",
-        help="or all; each may set dials and an augmentation: oversample:ratio=0.5, focal:augment=mixup")  # fmt: skip
+        help="all, or some, each with dials and an augmentation: oversample:ratio=0.5,focal:augment=mixup")  # fmt: skip
     add("--seeds", type=read.count, default=3, help="runs of each method")
     add("--out", type=Path, help="the folder for models, compare.json, compare.md and compare.html; an interrupted "
         "comparison goes on from what is there")  # fmt: skip
@@ -176,7 +199,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _methods_help() -> str:
-    return "Methods and their dials: " + "; ".join(f"{name} ({listed_dials(name)})" for name in METHODS) + "."
+    named = (f"{name} ({dials})" if (dials := listed_dials(name)) else name for name in METHODS)
+    return f"Methods and their dials: {'; '.join(named)}."
 
 
 def _data_options(add: Callable[..., None]) -> None:
@@ -194,9 +218,11 @@ def _data_options(add: Callable[..., None]) -> None:
 def _training_options(add: Callable[..., None]) -> None:
     add("--network", choices=NETWORKS, help="architecture")
     add("--class-weight", action="append", default=[], type=read.class_weight, metavar="CLASS=WEIGHT",
-        help="for --method class-weights, as dog=5; others weigh 1; may be repeated")  # fmt: skip
-    add("--augment", choices=KINDS, help="light: mirror and move; strong: RandAugment besides; mixup besides light")
-    add("--augment-classes", choices=get_args(AugmentedClasses), help="rare: with fewer images than the mean class")
+        help="for class-weights alone, as dog=5; others weigh 1; may be repeated")  # fmt: skip
+    add("--augment", choices=KINDS,
+        help="light: mirror and move; strong: RandAugment besides; mixup: light, and images blended")  # fmt: skip
+    add("--augment-classes", choices=get_args(AugmentedClasses),
+        help="which are augmented; rare: those with fewer images than the mean class")  # fmt: skip
     add("--flips", choices=FLIPS, help="mirrorings that keep every label; default: what is known of the data")
     add("--shift", type=read.share, help="largest move of an image, as a share of its sides")
     add("--epochs", type=read.count, help="most epochs of a phase")
@@ -217,10 +243,19 @@ def _policy_options(add: Callable[..., None]) -> None:
         help="rule of the bundle's default policy; default: recall with --recall, else priors")  # fmt: skip
     add("--recall", action="append", default=[], type=read.target, metavar="CLASS=RECALL",
         help="certify a threshold that keeps this recall, as crack=0.95; may be repeated")  # fmt: skip
-    add("--confidence", type=read.between, default=None, help="of all certificates together; default: 0.95")
+    add("--confidence", type=read.between, default=None, help="that all certificates hold together; default: 0.95")
     add("--covers", choices=get_args(Covers), default=None,
         help="what is certified: that a class is flagged (default), or that it is the label")  # fmt: skip
-    add("--no-holdout", dest="holdout", action="store_false", default=True, help="train on all but test; no bundle")
+    add("--no-holdout", dest="holdout", action="store_false", default=True,
+        help="train on all but test and print its metrics, as papers do; writes no bundle")  # fmt: skip
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Says what a default is, where it is something to say, and the text does not."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        nothing = action.default is None or isinstance(action.default, bool | list)
+        return action.help if nothing or "default" in (action.help or "") else super()._get_help_string(action)
 
 
 def _or_usage(reader: Callable[[str], Any]) -> Callable[[str], Any]:

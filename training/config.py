@@ -19,7 +19,7 @@ Compile = Literal["auto", "on", "off"]
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how fast a run goes; but for rounding, and `precision`, it changes no result."""
+    """Where and how fast a run goes; but for rounding it changes no result. `precision`, which does, is recorded."""
 
     accelerator: str = "auto"
     devices: int = 1
@@ -79,6 +79,7 @@ class TrainingConfig:
             "class_weight": dict(self.class_weight),
             "recall": dict(self.recall),
             "size": self.size and list(self.size),
+            "precision": self.machine.precision,
         }
 
     def digest(self, fingerprint: str) -> str:

@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from training.encoded import Rows
+
 SOURCE = "Hendrycks and Dietterich 2019, CIFAR-10-C at severity 2"
 SIDE = 32
 SEED = 2019
 
-Rows = NDArray[np.int64]
 Pixels = NDArray[np.float32]
 """`(n, height, width, channels)`, from 0 to 1."""
 

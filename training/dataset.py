@@ -13,6 +13,7 @@ from PIL import Image
 
 from decision import InputSpec, to_input
 from training.decoding import Reading
+from training.encoded import NO_FILES, Paths, printable
 from training.errors import DataError
 from training.files import ImageFiles, Images, default_workers
 from training.folder import list_folder
@@ -30,8 +31,9 @@ class Dataset:
     """Uint8 images `(N, height, width, channels)`, in memory or in files, and what is known of each, all `(N,)`.
 
     `parts` says where the source put an image ("train", "val" or "test"); images of one of `groups` are
-    related and stay together; `flips` are those that keep every label. `unreadable` has a line, name and reason, for
-    each file that was left out.
+    related and stay together; `flips` are those that keep every label. `files` are those that images in memory come
+    from. Left out were `not_images`, and of the files that should be images those that cannot be read: `unreadable` has
+    a line, name and reason, for each.
     """
 
     name: str
@@ -41,7 +43,9 @@ class Dataset:
     groups: NDArray[np.int64]
     parts: NDArray[np.str_]
     flips: Flips = "none"
+    files: ImageFiles | None = None
     unreadable: tuple[str, ...] = ()
+    not_images: Paths = NO_FILES
     stamp: bytes = b""
     """What stands for the pixels in `fingerprint`, where they come from files; else empty."""
 
@@ -49,6 +53,17 @@ class Dataset:
     def input(self) -> InputSpec:
         _, height, width, channels = self.images.shape
         return InputSpec(height, width, 3 if channels == 3 else 1)
+
+    def counts(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Images of each class among the rows, `(K,)`."""
+        return np.bincount(self.labels[rows], minlength=len(self.classes))
+
+    def image_name(self, row: int) -> str:
+        """What messages call an image: its file, or else its part and its place there, counted from 0."""
+        if (files := self.images if isinstance(self.images, ImageFiles) else self.files) is not None:
+            return files.name(row)
+        part = self.parts[row]
+        return f"{part}[{np.count_nonzero(self.parts[:row] == part)}]"
 
     def merged(self, merges: Mapping[str, Sequence[str]]) -> "Dataset":
         """Classes as `merge_classes` has them; the images are the same. Raises DataError."""
@@ -150,8 +165,9 @@ def _folder(path: Path, reading: Reading, merge: Mapping[str, Sequence[str]]) ->
     loaded = reading.load(found.files)
     rows = loaded.rows
     stamp = hashlib.sha256(b"".join(hashlib.sha256(found.files.stamp(row)).digest() for row in rows.tolist()))
-    return Dataset(path.resolve().name, found.classes, loaded.images, found.labels[rows], found.groups[rows],
-                   found.parts[rows], unreadable=loaded.unreadable, stamp=stamp.digest())  # fmt: skip
+    return Dataset(printable(path.resolve().name), found.classes, loaded.images, found.labels[rows], found.groups[rows],
+                   found.parts[rows], files=loaded.files, unreadable=loaded.unreadable, not_images=found.not_images,
+                   stamp=stamp.digest())  # fmt: skip
 
 
 def _npz(path: Path, reading: Reading) -> Dataset:

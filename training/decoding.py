@@ -12,6 +12,7 @@ from PIL import Image
 from decision import InputSpec
 from decision.images import FORMATS
 from training.encoded import Encoded, ImageFiles, Pixels, Reader, Rows, no_images, pieces_of, quiet_pillow
+from training.errors import DataError
 from training.memory import available_memory
 from training.progress import progress
 from training.workers import in_order
@@ -26,11 +27,16 @@ Sizes: TypeAlias = Counter[tuple[int, int]]
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """The files that are images: in memory or not, which rows they are, and a line for each file that is none."""
+    """The files that are images, those in memory or themselves, and a line for each file that is none."""
 
     images: Pixels | ImageFiles
-    rows: Rows
+    files: ImageFiles
     unreadable: tuple[str, ...]
+
+    @property
+    def rows(self) -> Rows:
+        """Which of all files are images."""
+        return self.files.rows
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,8 @@ class Reading:
     def require(self, n: int, unreadable: Sequence[str]) -> None:
         """DataError where, beside n images, there may not be files that are none."""
         if unreadable and (not self.skip_broken or n == 0):
-            raise no_images(dict(enumerate(unreadable)))
+            hint = " (--skip-broken leaves them out)" if n else ""
+            raise DataError(f"{no_images(dict(enumerate(unreadable)))}{hint}")
 
 
 def load_images(files: Encoded, size: tuple[int, int] | None, memory: int | None, workers: int) -> Loaded:
@@ -67,8 +74,8 @@ def load_images(files: Encoded, size: tuple[int, int] | None, memory: int | None
     pixels = np.empty(images.shape, dtype=np.uint8) if np.prod(images.shape, dtype=np.int64) <= room else None
     broken = decode(images, pixels, workers)
     rows = np.setdiff1d(images.rows, list(broken))
-    kept = ImageFiles(files, rows, images.spec) if pixels is None else compacted(pixels, rows)
-    return Loaded(kept, rows, tuple(broken.values()))
+    kept = ImageFiles(files, rows, images.spec)
+    return Loaded(kept if pixels is None else compacted(pixels, rows), kept, tuple(broken.values()))
 
 
 def survey(files: Encoded, size: tuple[int, int] | None, workers: int) -> InputSpec:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.dataset import Dataset
-from training.files import batched
-from training.pairs import EXAMPLES, KINDS, Kind, Mask, Origin, Pair, Pairs, Rows, leaking
+from training.files import Rows, batched, in_chunks
+from training.pairs import EXAMPLES, KINDS, Kind, Mask, Origin, Pair, Pairs, leaking
 from training.progress import tracked
 from training.thumbnails import n_pixels, thumbnails
 
@@ -83,7 +83,7 @@ def _read(dataset: Dataset, compared: Rows, workers: int) -> tuple[Rows, Mask, N
 
 def _chunks(dataset: Dataset) -> list[Rows]:
     each = int(np.clip(BATCH_BYTES // np.prod(dataset.images.shape[1:]), 1, 2048))
-    return np.split(np.arange(len(dataset.labels)), range(each, len(dataset.labels), each))
+    return in_chunks(np.arange(len(dataset.labels)), each)
 
 
 def _exact(origin: Origin, copies: Rows) -> Pairs:

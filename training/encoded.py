@@ -8,6 +8,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import compress
 from typing import BinaryIO, Protocol, TypeAlias
 
 import numpy as np
@@ -46,6 +47,11 @@ class Encoded(Protocol):
         ...
 
 
+def printable(path: str | bytes) -> str:
+    """A path as text that any output takes: of a name that is not UTF-8, the odd bytes as `\\xff`."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
 @dataclass(frozen=True, eq=False)
 class Paths:
     """Files below `root`; the path of file i is `blob[offsets[i]:offsets[i + 1]]`, with slashes.
@@ -70,19 +76,36 @@ class Paths:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def __iter__(self) -> Iterator[bytes]:
+        return map(self.path, range(len(self)))
+
     def path(self, row: int) -> bytes:
         return self.blob[self.offsets[row] : self.offsets[row + 1]]
 
     def name(self, row: int) -> str:
-        return os.fsdecode(self.path(row))
+        return printable(self.path(row))
+
+    def names(self) -> tuple[str, ...]:
+        """Of all of them."""
+        return tuple(map(printable, self))
+
+    def only(self, wanted: NDArray[np.bool_]) -> "Paths":
+        """Those of `wanted` `(N,)`."""
+        return self if wanted.all() else Paths.of(self.root, compress(self, wanted))
 
     def open(self, row: int) -> BinaryIO:
-        return open(os.path.join(self.root, self.name(row)), "rb")
+        return open(self._whole(row), "rb")
 
     def stamp(self, row: int) -> bytes:
         """Path, size and time of modification in nanoseconds."""
-        stat = os.stat(os.path.join(self.root, self.name(row)))
+        stat = os.stat(self._whole(row))
         return b"%b %d %d" % (self.path(row), stat.st_size, stat.st_mtime_ns)
+
+    def _whole(self, row: int) -> bytes:
+        return os.path.join(os.fsencode(self.root), self.path(row))
+
+
+NO_FILES = Paths.of("", ())
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +157,10 @@ class ImageFiles:
             raise no_images(broken)
         return pixels.reshape(*wanted.shape, *self.shape[1:])
 
+    def name(self, row: int) -> str:
+        """What messages call an image."""
+        return self.files.name(int(self.rows[row]))
+
     def read(self, rows: Rows) -> tuple[Pixels, dict[int, str]]:
         """Pixels, and a line for each row that is no image, whose pixels are 0."""
         pixels = np.zeros((len(rows), *self.shape[1:]), dtype=np.uint8)
@@ -145,7 +172,7 @@ class ImageFiles:
                         pixels[i] = read_image(file.read(), self.spec)
                 except (ImageError, OSError) as error:
                     reason = getattr(error, "strerror", None) or error  # the text of an OSError repeats the path
-                    broken[row] = f"{self.files.name(self.rows[row])} ({reason})"
+                    broken[row] = f"{self.name(row)} ({reason})"
         return pixels, broken
 
 

@@ -3,3 +3,7 @@
 
 class DataError(ValueError):
     """Data, or a request, that cannot be trained on."""
+
+
+class ExportError(ValueError):
+    """The exported network does not compute what the trained one does."""

@@ -73,9 +73,13 @@ def before_after_change(name: str) -> tuple[str, str, str]:
 
 
 def evaluate(
-    policy: Policy, test: Holdout, calibration_priors: Priors, *, seed: int, resamples: int = RESAMPLES
+    policy: Policy, test: Holdout, mix: Priors, *, seed: int, resamples: int = RESAMPLES
 ) -> dict[str, Interval]:
-    """All metrics on the test split as it is, and re-weighted to `calibration_priors` (`…_reweighted`).
+    """All metrics on the test split as it is, and re-weighted to the class mix `(K,)` (`…_reweighted`).
+
+    `mix` is that of the calibrate split: its own frequencies, not the calibration priors, which are what the network
+    makes of them, and differ from them where the calibration has no biases. Judged by its own estimate, a network
+    would look better calibrated than it is.
 
     Decisions are the policy's. Calibration is not: it is judged on the calibrated probabilities, under the
     calibration priors, whatever the deployment priors are, beside the plain softmax of the raw logits
@@ -87,7 +91,7 @@ def evaluate(
     """
     decisions, labels = policy.decide(test.logits), test.labels
     before, after = softmax(test.logits), policy.calibration.probabilities(test.logits)
-    weights = {"": np.ones(len(labels)), REWEIGHTED: mix_weights(labels, calibration_priors)}
+    weights = {"": np.ones(len(labels)), REWEIGHTED: mix_weights(labels, mix)}
 
     def measure(rows: NDArray[np.int64]) -> dict[str, float]:
         part = Decisions(decisions.labels[rows], decisions.flags[rows], decisions.probabilities[rows])
@@ -102,10 +106,10 @@ def evaluate(
     return intervals | {f"recall/{name}": _recall(decisions, test, k) for k, name in enumerate(policy.classes)}
 
 
-def mix_weights(labels: Labels, priors: Priors) -> Weights:
-    """What each image `(n,)` weighs for the classes to weigh as `priors` `(K,)`; 1 on average, if all are there."""
-    counts = np.bincount(labels, minlength=len(priors))
-    return priors[labels] * len(labels) / counts[labels]
+def mix_weights(labels: Labels, mix: Priors) -> Weights:
+    """What each image `(n,)` weighs for the classes to weigh as `mix` `(K,)`; 1 on average, if all are there."""
+    counts = np.bincount(labels, minlength=len(mix))
+    return mix[labels] * len(labels) / counts[labels]
 
 
 def _measured(
@@ -154,7 +158,7 @@ def as_table(metrics: Mapping[str, Interval]) -> str:
     twins = {name for name in metrics if name.endswith(REWEIGHTED) and not name.startswith("recall/")}
     own = [name for name in metrics if name not in twins]
     width = max(map(len, own))
-    rows = [f"{'':<{width}}  {'test split as it is':<25}  re-weighted to calibration priors"]
+    rows = [f"{'':<{width}}  {'test split as it is':<25}  re-weighted to the class mix of calibrate"]
     for name in own:
         cells = [_cell(metrics[n]) for n in (name, *({name + REWEIGHTED} & twins))]
         rows.append("  ".join([f"{name:<{width}}", *(f"{cell:<25}" for cell in cells)]).rstrip())

@@ -1,5 +1,6 @@
 """What a phase trains on: images, drawn and augmented; or features of a frozen body, with synthetic ones among them."""
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -9,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.augment import Augmentation, Batch
-from training.files import Images, batched
-from training.sampling import Rows, Sampling
+from training.augment import Augmentation, Batch, Draw
+from training.files import Images, Rows, batched
+from training.sampling import Sampling
 
 NEIGHBOURS = 5
 
@@ -45,8 +46,8 @@ class Examples(Protocol):
 class ImageExamples:
     """The images `rows` of a data set.
 
-    Images in memory are augmented as whole batches, of which each process keeps its share: any number of processes
-    sees the same batches as one. Images that are decoded on the way are decoded and augmented share by share.
+    Law: any number of processes sees the same batches as one, wherever the images are. A process decodes and augments
+    its share alone; with mixup, also the images that are mixed into its share.
     """
 
     images: Images
@@ -56,14 +57,20 @@ class ImageExamples:
     workers: int
 
     def batches(self, drawn: Drawn, seed: Sequence[int], share: Share, device: torch.device) -> Iterator[Batch]:
-        whole = isinstance(self.images, np.ndarray)
-        taken = [positions if whole else positions[share.of_batch] for positions in drawn]
-        rng = np.random.default_rng([*seed, 0 if whole else share.rank])
-        images = batched(self.images, [self.rows[positions] for positions in taken], workers=self.workers)
-        for positions, pixels in zip(taken, images, strict=True):
-            labels = torch.from_numpy(self.labels[positions])
-            batch = self.augment(torch.from_numpy(pixels).to(device), labels.to(device), rng)
-            yield batch[share.of_batch] if whole and share.count > 1 else batch
+        rng = np.random.default_rng([*seed, 0])
+        ahead = deque[tuple[Draw, Rows]]()
+
+        def chunks() -> Iterator[Rows]:
+            for positions in drawn:
+                draw = self.augment.draw(self.labels[positions], self.images.shape[1:], rng, share.of_batch)
+                taken = positions[draw.places]
+                ahead.append((draw, taken))
+                yield self.rows[taken]
+
+        for pixels in batched(self.images, chunks(), workers=self.workers):
+            draw, taken = ahead.popleft()
+            labels = torch.from_numpy(self.labels[taken])
+            yield draw.applied(torch.from_numpy(pixels).to(device), labels.to(device))
 
 
 @dataclass(frozen=True, eq=False)

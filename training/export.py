@@ -9,19 +9,15 @@ import torch
 from numpy.typing import NDArray
 
 from decision.bundle import INPUT_NAME, OUTPUT_NAME
-from training.files import Images, batched
+from training.errors import ExportError as ExportError
+from training.files import Images, Rows, batched, in_chunks
 from training.inference import predict
 from training.networks import Network
-from training.sampling import Rows
 
 BATCH_SIZES = (1, 3, 17)
 EXAMPLES = max(BATCH_SIZES)
 TOLERANCE = 1e-4
 BATCH = 256
-
-
-class ExportError(ValueError):
-    """The exported network does not compute what the trained one does."""
 
 
 def export_network(network: Network, examples: NDArray[np.uint8]) -> bytes:
@@ -54,8 +50,7 @@ def onnx_logits(network: bytes, images: Images, rows: Rows | None = None, *, wor
     """Logits `(n, classes)` of images (of these `rows`), as the service will compute them: through onnxruntime."""
     session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
     rows = np.arange(len(images)) if rows is None else rows
-    chunks = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
-    batches = batched(images, chunks, workers=workers)
+    batches = batched(images, in_chunks(rows, BATCH), workers=workers)
     return np.concatenate([session.run([OUTPUT_NAME], {INPUT_NAME: batch})[0] for batch in batches])
 
 

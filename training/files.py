@@ -13,10 +13,15 @@ from training.encoded import Contents, Encoded, ImageFiles, Paths, Pixels, Reade
 from training.heap import Heap
 from training.workers import default_workers, in_order
 
-__all__ = ["Contents", "Encoded", "ImageFiles", "Images", "Loaded", "Paths", "batched", "default_workers",
-           "load_images"]  # fmt: skip
+__all__ = ["Contents", "Encoded", "ImageFiles", "Images", "Loaded", "Paths", "Rows", "batched", "default_workers",
+           "in_chunks", "load_images"]  # fmt: skip
 
 Images: TypeAlias = NDArray[np.uint8] | ImageFiles
+
+
+def in_chunks(rows: Rows, size: int) -> list[Rows]:
+    """Rows in their order, at most `size` at once."""
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 def batched(images: Images, chunks: Iterable[Rows], *, workers: int) -> Iterator[Pixels]:

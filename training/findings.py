@@ -57,6 +57,7 @@ class Findings:
     targets: tuple[Target, ...]
     duplicates: Duplicates
     unreadable: tuple[str, ...]
+    not_images: tuple[str, ...]
     batch_size: int
 
 

@@ -7,10 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.files import Images, batched
+from training.files import Images, Rows, batched, in_chunks
 from training.losses import ImageLoss
 from training.networks import Network
-from training.sampling import Rows
 from training.setting import Setting
 
 BATCH, BATCH_CPU = 512, 64
@@ -44,11 +43,10 @@ def _outputs(
     a new one, so that memory would grow with the number of batches.
     """
     size = BATCH_CPU if device.type == "cpu" else BATCH
-    chunks = [rows[start : start + size] for start in range(0, len(rows), size)]
     outputs, done = torch.empty(0), 0
     network.eval()
     with torch.no_grad():
-        for pixels in batched(images, chunks, workers=workers):
+        for pixels in batched(images, in_chunks(rows, size), workers=workers):
             part = compute(torch.from_numpy(pixels).to(device)).float()
             if not done:
                 outputs = torch.empty((len(rows), *part.shape[1:]))

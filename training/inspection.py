@@ -9,6 +9,7 @@ from training.dataset import Dataset
 from training.duplicates import find_duplicates
 from training.errors import DataError
 from training.findings import ClassFinding, Findings, Inspection
+from training.folder import PARTS
 from training.imbalance import Imbalance
 from training.inspection_text import as_text
 from training.rarity import ClassSizes, size_of
@@ -28,7 +29,7 @@ def inspect(
     """
     splits, refused = _split(dataset, imbalance, seed)
     train = dataset.parts == "train" if splits is None else splits.train
-    sizes = ClassSizes(np.bincount(dataset.labels[train], minlength=len(dataset.classes)))
+    sizes = ClassSizes(dataset.counts(train))
     test = None if splits is None else float((dataset.labels[splits.test] == sizes.majority).mean())
     where, _ = pool(dataset)
     findings = Findings(
@@ -38,7 +39,7 @@ def inspect(
         majority_share=sizes.majority_share, majority_share_test=test,
         classes=_classes(dataset, sizes, splits), pool=where, targets=targets(dataset),
         duplicates=find_duplicates(dataset, seed, workers=workers),
-        unreadable=dataset.unreadable, batch_size=batch_size,
+        unreadable=dataset.unreadable, not_images=dataset.not_images.names(), batch_size=batch_size,
     )  # fmt: skip
     return Inspection(findings, advise(findings))
 
@@ -53,8 +54,7 @@ def _split(dataset: Dataset, imbalance: Imbalance | None, seed: int) -> tuple[Sp
 
 def _classes(dataset: Dataset, sizes: ClassSizes, splits: Splits | None) -> tuple[ClassFinding, ...]:
     n_classes, needed = len(dataset.classes), targets(dataset)
-    parts = {part: np.bincount(dataset.labels[dataset.parts == part], minlength=n_classes)
-             for part in ("train", "val", "test") if part in dataset.parts}  # fmt: skip
+    parts = {part: dataset.counts(dataset.parts == part) for part in PARTS if part in dataset.parts}
     split_counts = {} if splits is None else splits.counts(dataset)
     tune = np.zeros(n_classes, dtype=np.int64) if splits is None else held_out(dataset, splits)
     return tuple(

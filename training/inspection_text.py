@@ -11,7 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from training.advice import named
+from training.compare_words import many
 from training.duplicates import ALIKE, Duplicates
+from training.encoded import MOST_SHOWN
 from training.findings import Advice, ClassFinding, Findings, Inspection
 from training.pairs import Kind, Pair, Pairs
 
@@ -24,16 +26,17 @@ EXAMPLES = {"leaks": 5, "conflicts": 10}
 def as_text(inspection: Inspection) -> str:
     """A table of the classes, then what was found, then advice with its sources."""
     f = inspection.findings
-    blocks = [_head(f), _table(f), _legend(), "Findings", _list(_lines(f)), "Advice", _advice(inspection.advice)]
+    blocks = [_head(f), _table(f), _legend(f), "Findings", _list(_lines(f)), "Advice", _advice(inspection.advice)]
     return "\n\n".join(blocks) + "\n"
 
 
 def _head(f: Findings) -> str:
     parts = ", ".join(f"{part} {sum(c.parts[part] for c in f.classes):,}" for part in f.classes[0].parts)
+    divided = f"divided into {parts}" if len(f.classes[0].parts) > 1 else "not divided into parts"
     related = "" if f.groups == f.images else f" in {f.groups:,} groups"
-    thinned = "" if f.imbalance is None else f", thinned to {f.imbalance}"
-    return _wrapped(f"{f.data}: {f.images:,} images{related}, {len(f.classes):,} classes; the source has {parts}. "
-                    f"Split with seed {f.seed}{thinned}:")  # fmt: skip
+    thinned = "" if f.imbalance is None else f", thinned to {f.imbalance} (not with --imbalance none)"
+    below = "Images of each part" if f.refused else f"Images of each split, with seed {f.seed}{thinned}"
+    return _wrapped(f"{f.data}: {f.images:,} images{related}, {len(f.classes):,} classes, {divided}. {below}:")
 
 
 def _table(f: Findings) -> str:
@@ -73,12 +76,27 @@ def _grouped(f: Findings, cell: str) -> list[str]:
     return [cell] if f.groups < f.images and not f.refused else []
 
 
-def _legend() -> str:
-    return _wrapped(
-        "share: of the train images; × K: against the uniform share, below 0.5 relatively rare; size: many (> 100), "
-        "medium (20 to 100) or few (< 20) train images; 0.9, 0.95, 0.99: whether the tune images (groups) certify that "
-        "recall, for the class by itself, with confidence 0.95; best: the highest recall that they certify."
+def _legend(f: Findings) -> str:
+    """What the columns mean, one a line."""
+    recalls = ", ".join(f"{t.recall:g}" for t in f.targets)
+    related = (
+        {"groups": "of related images, in tune: a certificate counts one image of each"} if _grouped(f, "") else {}
     )
+    columns = {} if f.refused else {
+        "train": "what the network learns from", "calibrate": "what probabilities are calibrated on",
+        "tune": "what certificates are counted on", "test": "what the metrics are measured on",
+    }  # fmt: skip
+    columns |= related | {
+        "share": "of the train images",
+        "× K": "share times number of classes: 1 is even; below 0.5, rare against the others",
+        "size": "many (> 100), medium (20 to 100) or few (< 20) train images",
+        recalls: "whether tune certifies that recall, of the class by itself, with confidence 0.95",
+        "best": "the highest recall that it certifies",
+    }
+    if f.refused:
+        columns |= {"?": "not known without a split"}
+    width = max(map(len, columns)) + 2
+    return "\n".join(f"{name:<{width}}{meaning}" for name, meaning in columns.items())
 
 
 def _list(items: Iterable[str]) -> str:
@@ -102,26 +120,31 @@ def _lines(f: Findings) -> Iterator[str]:
     """The findings one by one."""
     if f.refused:
         yield f"The split is refused: {f.refused}. Train images below are those of the source's train part."
-    minority = sum(c.minority for c in f.classes)
-    yield (f"{f.train:,} train images, ρ = {f.rho:,.4g} (largest over smallest class), μ = {f.mu:.2g} ({minority} "
-           "minority classes: fewer images than the geometric mean of the largest and the smallest).")  # fmt: skip
-    test = "" if f.majority_share_test is None else f", {f.majority_share_test:.1%} on the test split"
-    yield f"Always answering {f.majority} has an accuracy of {f.majority_share:.1%}{test}."
+    minority = many(sum(c.minority for c in f.classes), "minority class", "minority classes")
+    yield (f"{f.train:,} train images, ρ = {f.rho:,.4g} (largest over smallest class), μ = {f.mu:.2g} ({minority}: "
+           "fewer images than the geometric mean of the largest and the smallest).")  # fmt: skip
+    test = "" if f.majority_share_test is None else f", of {f.majority_share_test:.1%} on the test split"
+    yield f"Always answering class {f.majority} has an accuracy of {f.majority_share:.1%} on the train images{test}."
     yield from _certificates(f)
     yield from _duplicates(f.duplicates)
+    if f.not_images:
+        n, some = len(f.not_images), ", ".join(f.not_images[:MOST_SHOWN])
+        more = f", and {n - MOST_SHOWN:,} more in --json" if n > MOST_SHOWN else ""
+        yield f"Left out as no images, {many(n, 'file')}: {some}{more}."
     if f.unreadable:
-        yield f"{len(f.unreadable):,} files cannot be read:"
+        yield f"Should be images and cannot be read, {many(len(f.unreadable), 'file')}:"
         yield from f.unreadable
 
 
 def _certificates(f: Findings) -> Iterator[str]:
-    takes = "; ".join(f"{t.recall:g}: {t.held_out:,}, so {t.total:,} {f.pool}" for t in f.targets)
+    takes = "; ".join(f"{t.held_out:,} for recall {t.recall:g}, so {t.total:,} {f.pool}" for t in f.targets)
     jointly = ", ".join(f"{t.jointly:,}" for t in f.targets)
-    yield (f"Held-out images (groups) of a class that certify a recall with confidence 0.95: {takes}. "
-           f"For all {len(f.classes):,} classes together: {jointly} of each held out.")  # fmt: skip
+    yield (f"A certificate with confidence 0.95 takes tune images (groups) of a class: {takes}. Certificates for all "
+           f"{len(f.classes):,} classes at once take {jointly} of each.")  # fmt: skip
     for t in () if f.refused else f.targets:
         names = [c.name for c in f.classes if t.recall in c.certifiable]
-        which = "every class" if len(names) == len(f.classes) else named(names) if names else "no class"
+        some = f"{'classes' if len(names) > 1 else 'class'} {named(names)}"
+        which = "every class" if len(names) == len(f.classes) else some if names else "no class"
         yield f"Recall {t.recall:g} can be certified for {which}."
 
 
@@ -135,7 +158,7 @@ def _duplicates(d: Duplicates) -> Iterator[str]:
 
 _WORDS: dict[Kind, str] = {
     "across": "in different parts of the data",
-    "torn": "in a part that is split at random",
+    "torn": "that the random split may separate",
     "together": "kept together by their group",
     "conflicting": "with different labels",
 }
@@ -148,7 +171,11 @@ def _pairs(title: str, pairs: Pairs) -> Iterator[str]:
         return
     kinds = [f"{pairs.counts[kind].pairs:,} {words} ({_by_part(pairs.counts[kind].images)})"
              for kind, words in _WORDS.items() if pairs.counts[kind].pairs]  # fmt: skip
-    yield f"{title}: {every.pairs:,} pairs ({_by_part(every.images)} images)" + "".join(f"; {k}" for k in kinds) + "."
+    yield (
+        f"{title}: {many(every.pairs, 'pair')} ({_by_part(every.images)} images)"
+        + "".join(f"; {k}" for k in kinds)
+        + "."
+    )
     if pairs.leaks:
         yield _examples("Leaks", pairs.leaks, EXAMPLES["leaks"])
     if pairs.conflicts:
@@ -157,7 +184,9 @@ def _pairs(title: str, pairs: Pairs) -> Iterator[str]:
 
 def _examples(title: str, pairs: tuple[Pair, ...], most: int) -> str:
     more = ", and more in --json" if len(pairs) > most else ""
-    return f"{title}, for example: {'; '.join(map(_pair, pairs[:most]))}{more}."
+    return (
+        f"{title} (= equal, ~ alike, with the correlation), for example: {'; '.join(map(_pair, pairs[:most]))}{more}."
+    )
 
 
 def _by_part(images: Mapping[str, int]) -> str:
@@ -166,5 +195,7 @@ def _by_part(images: Mapping[str, int]) -> str:
 
 def _pair(pair: Pair) -> str:
     (a, b), (first, second) = pair.images, pair.labels
-    alike = "=" if pair.correlation == 1 else f"~ ({pair.correlation:.4f})"
-    return f"{a} {alike} {b} {first if first == second else f'{first} / {second}'}"
+    classes = f"class {first}" if first == second else f"classes {first} and {second}"
+    if pair.correlation == 1:
+        return f"{a} = {b} ({classes})"
+    return f"{a} ~ {b} ({pair.correlation:.4f}, {classes})"

@@ -4,9 +4,12 @@ import sys
 from collections.abc import Sequence
 from functools import lru_cache
 
+from training.compare_words import many
 from training.config import TrainingConfig
 from training.dataset import Dataset, Flips, load_dataset
+from training.encoded import MOST_SHOWN
 from training.memory import available_memory
+from training.processes import first_process
 from training.workers import default_workers
 
 
@@ -38,7 +41,12 @@ def _loaded(
 
 
 def name_left_out(dataset: Dataset) -> None:
-    """Say on standard error which files were left out."""
-    if dataset.unreadable:
-        n = len(dataset.unreadable)
-        print(f"left out {n} files that cannot be read:", *dataset.unreadable, sep="\n  ", file=sys.stderr)
+    """Say on standard error, once of all processes, which files were left out."""
+    if not first_process():
+        return
+    if n := len(dataset.not_images):
+        some = ", ".join(dataset.not_images.name(row) for row in range(min(n, MOST_SHOWN)))
+        more = ", …" if n > MOST_SHOWN else ""
+        print(f"left out {many(n, 'file')} without an image: {some}{more}", file=sys.stderr)
+    if n := len(dataset.unreadable):
+        print(f"left out {many(n, 'file')} that cannot be read:", *dataset.unreadable, sep="\n  ", file=sys.stderr)

@@ -7,11 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decision import Bundle, Decisions, Manifest, softmax
-from decision.arrays import Labels, Logits
-from training.evaluate import Weights, balanced_accuracy, metrics_of, mix_weights
-from training.reliability import ece_equal_mass, nll
-
-OTHER_MIX = 0.01
+from decision.arrays import Logits
+from training.evaluate import REWEIGHTED, balanced_accuracy, metrics_of, mix_weights
+from training.reliability import CALIBRATION
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,19 +30,19 @@ def decided(bundle: Bundle, rule: str, logits: Logits) -> Decisions:
 def measured(bundle: Bundle, decisions: Decisions) -> dict[str, float]:
     """The metrics of decisions on the test split: all of `evaluate.METRICS`, recalls, and how true probabilities are.
 
-    ECE and NLL are under the class mix of the calibrate split (see `calibration_weights`), the others as the test
-    split is.
+    ECE and NLL are given as the test split is, and re-weighted to the class mix of the calibrate split
+    (`…_reweighted`), as `evaluate` does; all others as the test split is.
     """
     labels, manifest = bundle.holdout.part("test").labels, bundle.manifest
-    weights = calibration_weights(manifest, labels)
-    ones = np.ones(len(labels))
+    ones, weights = np.ones(len(labels)), mix_weights(labels, calibrate_mix(manifest))
     values = {name: metric(decisions, labels, ones) for name, metric in metrics_of(bundle.classes).items()}
     rarest = [values[f"recall/{name}"] for name in rarest_third(manifest)]
-    return values | {
-        "recall_rarest_third": float(np.mean(rarest)),
-        "ece": ece_equal_mass(decisions.probabilities, labels, weights),
-        "nll": nll(decisions.probabilities, labels, weights),
-    }
+    values["recall_rarest_third"] = float(np.mean(rarest))
+    for name in ("ece_equal_mass", "nll"):
+        score = CALIBRATION[name]
+        values[name] = score(decisions.probabilities, labels, ones)
+        values[name + REWEIGHTED] = score(decisions.probabilities, labels, weights)
+    return values
 
 
 def robustness(bundle: Bundle, rule: str, corrupted: CorruptedLogits) -> dict[str, float]:
@@ -64,21 +62,7 @@ def rarest_third(manifest: Manifest) -> list[str]:
     return sorted(manifest.classes, key=counts.__getitem__)[: -(-len(counts) // 3)]
 
 
-def other_mix(manifest: Manifest) -> bool:
-    """Whether a class's share of test differs from its share of calibrate by more than a hundredth."""
-    calibrate, test = (_mix(manifest, split) for split in ("calibrate", "test"))
-    return bool(np.abs(calibrate - test).max() > OTHER_MIX)
-
-
-def calibration_weights(manifest: Manifest, labels: Labels) -> Weights:
-    """What each test image `(n,)` weighs in ECE and NLL: 1, or where `other_mix`, for the mix to be calibrate's.
-
-    Calibrated probabilities are those of that population. Its own frequencies are the target, not the bundle's
-    calibration priors, which differ by method where the calibration has no biases: paired differences are of one mix.
-    """
-    return mix_weights(labels, _mix(manifest, "calibrate")) if other_mix(manifest) else np.ones(len(labels))
-
-
-def _mix(manifest: Manifest, split: str) -> NDArray[np.float64]:
-    counts = np.array([manifest.counts[split][name] for name in manifest.classes], dtype=np.float64)
-    return counts / counts.sum()
+def calibrate_mix(manifest: Manifest) -> NDArray[np.float64]:
+    """Share `(K,)` of each class in the calibrate split."""
+    counts = np.array([manifest.counts["calibrate"][name] for name in manifest.classes], dtype=np.float64)
+    return np.asarray(counts / counts.sum())

@@ -105,16 +105,20 @@ def parse_method(spec: str) -> Method:
     for pair in pairs:
         dial, equals, text = pair.partition("=")
         if not equals or dial not in dials:
-            dialled = f"{name} ({listed_dials(name)})"
+            dialled = f"{name} ({listed_dials(name) or 'it has none'})"
             raise DataError(f"{spec}: expected NAME:dial=value with a dial of {dialled}, got {pair!r}")
+        if dial in given:
+            raise DataError(f"{spec}: expected each dial once, got {dial} again")
         given[dial] = _value(spec, dial, text, like=dials[dial])
+    if "beta" in given and "weighting" in dials and given.get("weighting") != "effective":
+        raise DataError(f"{spec}: expected beta with weighting=effective, the one weighting that uses it")
     return METHODS[name](**given)
 
 
 def listed_dials(name: str) -> str:
-    """The dials of a row with their defaults, for help and errors."""
+    """The dials of a row with their defaults, for help and errors; nothing where it has none."""
     dials = inspect.signature(METHODS[name]).parameters.values()
-    return ", ".join(p.name if p.default is None else f"{p.name}={p.default}" for p in dials) or "it has none"
+    return ", ".join(p.name if p.default is None else f"{p.name}={p.default}" for p in dials)
 
 
 # What a dial may be, wherever it occurs.

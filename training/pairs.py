@@ -1,6 +1,6 @@
 """Pairs of alike images by what they do to a split and to the labels, counted as they come."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.dataset import Dataset
-from training.files import ImageFiles, Images
+from training.encoded import Rows
 
 EXAMPLES = 20
 
-Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Kind = Literal["all", "across", "torn", "together", "conflicting"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -61,13 +60,13 @@ class Pairs:
 class Origin:
     """Where the images `(N,)` of a data set come from, as far as pairs of them go."""
 
-    images: Images
     labels: Rows
     groups: Rows
     parts: Rows
     divided: Mask
     classes: tuple[str, ...]
     part_names: tuple[str, ...]
+    name: Callable[[int], str]
 
     @classmethod
     def of(cls, dataset: Dataset) -> "Origin":
@@ -76,7 +75,7 @@ class Origin:
         parts = (dataset.parts[:, None] == names).argmax(axis=1)
         kept = [] if "test" not in names else ["test", "train"] if "val" in names else ["test"]
         divided = ~np.isin(dataset.parts, kept)
-        return cls(dataset.images, dataset.labels, dataset.groups, parts, divided, dataset.classes, names)
+        return cls(dataset.labels, dataset.groups, parts, divided, dataset.classes, names, dataset.image_name)
 
     def kinds(self, i: Rows, j: Rows) -> dict[Kind, Mask]:
         """Which of the pairs (i, j), each `(n,)`, are of each kind."""
@@ -85,13 +84,6 @@ class Origin:
             "all": np.ones(len(i), dtype=bool), "across": ~part & ~group, "torn": part & ~group & self.divided[i],
             "together": group, "conflicting": self.labels[i] != self.labels[j],
         }  # fmt: skip
-
-    def name(self, row: int) -> str:
-        """An image by its file, or else by its part and its place there, counted from 0."""
-        if isinstance(self.images, ImageFiles):
-            return self.images.files.name(int(self.images.rows[row]))
-        part = self.parts[row]
-        return f"{self.part_names[part]}[{int((self.parts[:row] == part).sum())}]"
 
     def pair(self, i: int, j: int, correlation: float) -> Pair:
         """Two rows as a value to show."""

@@ -1,6 +1,7 @@
 """The training loop: phase after phase, epoch after epoch, from wherever an earlier attempt got to."""
 
 import copy
+import sys
 import time
 from dataclasses import replace
 
@@ -12,10 +13,11 @@ from training.descent import Descent, set_mode
 from training.errors import DataError
 from training.examples import Examples, ImageExamples, synthesised
 from training.inference import features_of, judge
+from training.lead import Lead
 from training.methods import Method, Phase
 from training.networks import Network
 from training.posthoc import Evidence
-from training.progress import progress
+from training.progress import progress, report
 from training.runlog import Epoch, RunLog, State
 from training.sampling import Sampler
 from training.setting import Setting
@@ -26,12 +28,14 @@ MOST_LOOKED_AT = 10_000
 def train(setting: Setting, network: Network, method: Method, log: RunLog, *, resume: bool = False) -> list[Epoch]:
     """Train `network` in place by all phases of a method and return the learning curve.
 
-    A resumed run ends with the very weights of one that was never interrupted (on the same devices).
+    A resumed run ends with the very weights of one that was never interrupted (on the same devices). DataError where
+    the method looks at calibrate images and there are none.
     """
-    if not resume:
-        log.restart()
-    state = log.resume() if resume else State()
-    setting.fabric.barrier()  # before one process writes what another has yet to read
+    if method.post is not None and method.post.looks and setting.splits.calibrate.size == 0:
+        raise DataError("expected tau-norm:tau=… without a calibrate split: there is nothing to choose it on")
+    lead = Lead(setting.fabric.global_rank == 0, setting.fabric.broadcast)
+    state: State = lead.broadcast(lead.alone(lambda: _begun(log, resume)))
+    log.state = state
     setting.fabric.to_device(network)
     if state.network is not None:
         network.load_state_dict(state.network)
@@ -40,6 +44,17 @@ def train(setting: Setting, network: Network, method: Method, log: RunLog, *, re
         state = State(phase=number + 1, network=network.state_dict(), curve=state.curve)
         log.save(state)
     return state.curve
+
+
+def _begun(log: RunLog, resume: bool) -> State:
+    """Where to go on from; says so on standard error."""
+    state, kept = (log.resume(), None) if resume else (State(), log.restart())
+    if resume:
+        print(f"resuming after {state}" if state.curve else "nothing to resume: training anew", file=sys.stderr)
+    if kept is not None:
+        print(f"training anew, without --resume; {kept} is the checkpoint of an attempt that was stopped, and stays "
+              "until this one is finished", file=sys.stderr)  # fmt: skip
+    return state
 
 
 def train_phase(setting: Setting, network: Network, phase: Phase, state: State, log: RunLog) -> State:
@@ -54,7 +69,8 @@ def train_phase(setting: Setting, network: Network, phase: Phase, state: State, 
         _start_anew(network.head, seed=schedule.seed)
     examples = _examples(setting, network, phase)
     origin = [schedule.seed, 1 + state.phase]
-    sampler = Sampler(phase.sampling, examples.labels, schedule.batch_size, np.random.default_rng(origin))
+    sampler = Sampler(phase.sampling, examples.labels, schedule.batch_size, np.random.default_rng(origin),
+                      size=len(setting.labels))  # fmt: skip
     epochs = max(1, round(schedule.epochs * phase.length))
     mix = phase.sampling.mix(setting.counts)
     loss = phase.loss.on(setting.counts, mix, setting.weights, fabric.device)
@@ -63,12 +79,13 @@ def train_phase(setting: Setting, network: Network, phase: Phase, state: State, 
     for _ in range(state.epoch):
         sampler.epoch()
 
-    with progress(hidden=fabric.global_rank > 0) as bars:
+    with progress() as bars:
         bar = bars.add_task(phase.name, total=epochs * sampler.steps, completed=state.epoch * sampler.steps, note="")
         for epoch in range(state.epoch + 1, epochs + 1):
             if state.best is not None and state.epoch - state.best_epoch >= schedule.patience:
                 break
             begun = time.monotonic()
+            bars.update(bar, description=f"{phase.name} epoch {epoch}/{epochs}")
             torch.manual_seed(_mixed(*origin, epoch, fabric.global_rank))
             set_mode(network, head_only=phase.trainable == "head")
             drawn = sampler.epoch()
@@ -89,7 +106,8 @@ def train_phase(setting: Setting, network: Network, phase: Phase, state: State, 
             state = _after(state, row, network, descent)
             log.write(state, steps, descent.rate)
             log.save(state)
-            bars.update(bar, note=_note(row, state))
+            bars.update(bar, note=_note(row))
+            report(_line(row, state, epochs))
     if state.best is not None:
         network.load_state_dict(state.best)
     return state
@@ -105,9 +123,18 @@ def _after(state: State, row: Epoch, network: Network, descent: Descent) -> Stat
     return replace(after, best=copy.deepcopy(after.network), best_loss=row.calibrate_loss, best_epoch=row.epoch)
 
 
-def _note(row: Epoch, state: State) -> str:
+def _note(row: Epoch) -> str:
+    """For a bar on a terminal of 80 columns: losses on train and calibrate images."""
+    calibrate = "" if row.calibrate_loss is None else f" {row.calibrate_loss:.3f}"
+    return f"loss {row.train_loss:.3f}{calibrate}"
+
+
+def _line(row: Epoch, state: State, epochs: int) -> str:
     calibrate = "" if row.calibrate_loss is None else f" calibrate {row.calibrate_loss:.4f} best {state.best_loss:.4f}"
-    return f"{row.images_per_second:,.0f} images/s train {row.train_loss:.4f}{calibrate}"
+    return (
+        f"{row.phase}: epoch {row.epoch}/{epochs} train {row.train_loss:.4f}{calibrate} "
+        f"{row.images_per_second:,.0f} images/s"
+    )
 
 
 def _examples(setting: Setting, network: Network, phase: Phase) -> Examples:
@@ -123,12 +150,9 @@ def after_training(setting: Setting, network: Network, method: Method) -> None:
     if method.post is None:
         return
     draw = np.random.default_rng([setting.schedule.seed, 97])  # rows are in the data's order: class after class
-    rows = draw.permutation(setting.splits.calibrate)[:MOST_LOOKED_AT]
+    rows = draw.permutation(setting.splits.calibrate)[: MOST_LOOKED_AT if method.post.looks else 0]
     device, labels = setting.fabric.device, torch.from_numpy(setting.dataset.labels[rows])
-    features = (
-        features_of(network, setting.dataset.images, rows, device, workers=setting.workers).to(device)
-        if rows.size else torch.empty(0)
-    )  # fmt: skip
+    features = features_of(network, setting.dataset.images, rows, device, workers=setting.workers).to(device)
     method.post(network, Evidence(setting.counts, features, labels.to(device)))
 
 

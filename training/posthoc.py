@@ -8,7 +8,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.errors import DataError
 from training.networks import Network, output_layer
 
 TAUS = np.round(np.arange(0.0, 1.01, 0.1), 1)
@@ -16,7 +15,10 @@ TAUS = np.round(np.arange(0.0, 1.01, 0.1), 1)
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What may be looked at: class counts of train `(K,)`; features `(n, …)` and labels `(n,)` of calibrate images."""
+    """What may be looked at: class counts of train `(K,)`; features `(n, …)` and labels `(n,)` of calibrate images.
+
+    There are no images where the change does not look at them.
+    """
 
     counts: NDArray[np.int64]
     features: Tensor
@@ -26,6 +28,11 @@ class Evidence:
 class PostHoc(Protocol):
     """A change of the output layer, in place."""
 
+    @property
+    def looks(self) -> bool:
+        """Whether it looks at calibrate images."""
+        ...
+
     def __call__(self, network: Network, evidence: Evidence) -> None: ...
 
 
@@ -34,6 +41,7 @@ class BalancedLogits:
     """z_k − τ log π_k, π the class shares of train (Menon et al. 2021, eq. 9): the argmax is that of a balanced mix."""
 
     tau: float
+    looks = False
 
     def __call__(self, network: Network, evidence: Evidence) -> None:
         layer = output_layer(network.head)
@@ -47,10 +55,14 @@ class TauNorm:
     """w_k / ‖w_k‖^τ, the bias dropped (Kang et al. 2020): rare classes have small weights, which this evens out.
 
     Without a τ, it is the one of 0, 0.1, …, 1 with the best balanced accuracy on calibrate images, the smallest of
-    equals. DataError where there are none.
+    equals.
     """
 
     tau: float | None
+
+    @property
+    def looks(self) -> bool:
+        return self.tau is None
 
     def __call__(self, network: Network, evidence: Evidence) -> None:
         layer = output_layer(network.head)
@@ -60,8 +72,6 @@ class TauNorm:
         _normalise(layer, weight, tau)
 
     def _best(self, network: Network, layer: nn.Linear | nn.Conv2d, weight: Tensor, evidence: Evidence) -> float:
-        if len(evidence.labels) == 0:
-            raise DataError("expected tau-norm:tau=… without a calibrate split: there is nothing to choose it on")
         values = []
         for tau in TAUS:
             _normalise(layer, weight, float(tau))

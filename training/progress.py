@@ -1,21 +1,31 @@
-"""Progress of long work on a terminal: one bar with time left and rate; nothing where nobody watches."""
+"""Progress of long work, of one process of several: on a terminal a bar with time left, elsewhere a line an epoch."""
 
+import sys
 from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from training.processes import first_process
 
 T = TypeVar("T")
 
 
-def progress(*, hidden: bool = False) -> Progress:
+def progress(console: Console | None = None) -> Progress:
     """Bars on standard error; their `note` field says what is measured. Without a terminal nothing is drawn."""
-    console = Console(stderr=True)
+    console = console or Console(stderr=True)
     return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"), console=console, disable=hidden or not console.is_terminal, transient=True,
+        TextColumn("{task.description}"), BarColumn(bar_width=10), MofNCompleteColumn(), TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"), console=console, disable=not (console.is_terminal and first_process()),
+        transient=True,
     )  # fmt: skip
+
+
+def report(line: str) -> None:
+    """Print a line on standard error where no bar says it: what a log file keeps."""
+    if first_process() and not Console(stderr=True).is_terminal:
+        print(line, file=sys.stderr, flush=True)
 
 
 def tracked(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:

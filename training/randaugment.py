@@ -29,17 +29,25 @@ Variant: TypeAlias = tuple[Operation, Any]
 """An operation at one of its magnitudes."""
 
 
-def randaugment(images: Tensor, rng: np.random.Generator) -> Tensor:
-    """Two operations in a row on each image, uint8 `(n, height, width, channels)` (Cubuk et al. 2020, N = 2).
+def draw_operations(n: int, channels: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Which two operations, one after the other, each of n images gets, `(n, 2)` (Cubuk et al. 2020, N = 2).
 
     All operations have the same chance, but those on colour have none where images are grey. As in the paper,
-    magnitudes are constant but for the sign; that keeps the groups few. Law: what an image becomes depends on
-    itself and the draw of its place, not on the other images.
+    magnitudes are constant but for the sign; that keeps the groups few.
     """
-    variants, chances = _variants(images.shape[3])
+    variants, chances = _variants(channels)
+    return np.stack([rng.choice(len(variants), size=n, p=chances) for _ in range(LAYERS)], axis=1)
+
+
+def apply_operations(images: Tensor, drawn: NDArray[np.int64]) -> Tensor:
+    """Images `(n, height, width, channels)`, uint8, after the operations drawn for each, `(n, layers)`.
+
+    Law: what an image becomes depends on itself and its own draw, not on the other images.
+    """
+    variants, _ = _variants(images.shape[3])
     images = images.permute(0, 3, 1, 2).contiguous()
-    for _ in range(LAYERS):
-        images = _applied(images, variants, rng.choice(len(variants), size=len(images), p=chances))
+    for layer in drawn.T:
+        images = _applied(images, variants, layer)
     return images.permute(0, 2, 3, 1).contiguous()
 
 

@@ -1,17 +1,17 @@
 """What is written down of a run: the manifest of its bundle."""
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
 import onnxruntime
 
 from decision import Certificate, Interval, Manifest, Policy
 from decision.arrays import Priors
 from decision.bundle import CalibrationRecord
+from training.compare_words import many
 from training.config import TrainingConfig
 from training.dataset import Dataset
 from training.methods import Method
@@ -46,6 +46,7 @@ def describe(
             "metrics": metrics,
             "training": config.record()
             | {
+                "left_out": {"unreadable": len(dataset.unreadable), "not_images": len(dataset.not_images)},
                 "source": method.source,
                 "phases": _phases(method, dataset, splits),
                 "curve": [epoch.row() for epoch in curve],
@@ -58,7 +59,7 @@ def describe(
 
 def _phases(method: Method, dataset: Dataset, splits: Splits) -> list[dict[str, Any]]:
     """Each phase as its row has it, and the class sizes of the data that its draws stand for (`drawn`)."""
-    counts = np.bincount(dataset.labels[splits.train], minlength=len(dataset.classes))
+    counts = dataset.counts(splits.train)
     return [
         asdict(phase) | {"drawn": dict(zip(dataset.classes, phase.sampling.sizes(counts).tolist(), strict=True))}
         for phase in method.phases
@@ -68,8 +69,16 @@ def _phases(method: Method, dataset: Dataset, splits: Splits) -> list[dict[str, 
 def summary(manifest: Manifest, certificates: Sequence[Certificate]) -> str:
     """What the run was, for the head of its report, and what it promises."""
     training, n_test = manifest.training, sum(manifest.counts["test"].values())
+    without = f"; left out: {words}" if (words := left_out(training)) else ""
     return (
         f"{training['network']} trained by {training['method']} on {training['data']}, seed {manifest.seed}; "
-        f"{n_test:,} test images, decided by the rule {manifest.policy.rule.kind}. "
+        f"{n_test:,} test images, decided by the rule {manifest.policy.rule.kind}{without}. "
         + " ".join(f"Certified: {certificate}." for certificate in certificates)
     ).rstrip()
+
+
+def left_out(training: Mapping[str, Any]) -> str | None:
+    """How many files of the data a training record says were left out and why, in words; None where none was."""
+    n = training.get("left_out", {})
+    words = {"unreadable": "that could not be read", "not_images": "without an image"}
+    return " and ".join(f"{many(n[why], 'file')} {text}" for why, text in words.items() if n.get(why)) or None

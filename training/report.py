@@ -1,26 +1,28 @@
 """report.html: one self-contained page on one run, readable on a phone, loading nothing from anywhere."""
 
-import base64
 import html
-import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
-from sklearn.metrics import auc, confusion_matrix, precision_recall_curve, roc_curve
 
-from decision import Decisions, Holdout, Manifest, Policy, adjust, softmax
+from decision import Holdout, Manifest, Policy, adjust, softmax
 from decision.bundle import CalibrationRecord
 from training.evaluate import REWEIGHTED, before_after_change
 from training.reliability import CALIBRATION, Diagram, class_diagram, top_diagram
+from training.report_figures import (
+    draw_confusion,
+    draw_counts,
+    draw_curve,
+    draw_precision_recall,
+    draw_reliability,
+    draw_roc,
+    drawn_names,
+    figure,
+)
 from training.runlog import Epoch
 
 PANELS = 24
 PANEL_BINS = 10
-TWENTY_COLOURS = [colormaps["tab20"](i) for i in (*range(0, 20, 2), *range(1, 20, 2))]
 
 _LIMITS = "with 95% limits (Wilson), at the class mix of the test split"
 
@@ -56,13 +58,19 @@ def render_report(manifest: Manifest, summary: str, curve: Sequence[Epoch], poli
     decisions = policy.decide(test.logits)
     p, named = decisions.probabilities, rarest(manifest)
     some = "" if len(named) == len(classes) else f"; named are the {len(named)} rarest of {len(classes)} classes"
+    drawn = drawn_names(classes)
+    in_legend = [name if full in named else None for name, full in zip(drawn, classes, strict=True)]
+    counts = {split: [table[name] for name in classes] for split, table in manifest.counts.items()}
     figures = [
-        _figure("Images of each class in each split", lambda ax: _counts(ax, classes, manifest.counts)),
-        _figure("Learning curves; the calibrate loss is under the phase's own class mix", lambda ax: _curve(ax, curve)),
-        _figure(f"ROC, one class against the rest{some}", lambda ax: _roc(ax, classes, p, labels, named)),
-        _figure(f"Precision and recall, one class against the rest{some}",
-                lambda ax: _pr(ax, classes, p, labels, named)),
-        _figure("Confusion matrix: shares of each true class", lambda ax: _confusion(ax, classes, decisions, labels)),
+        _key(classes, drawn),
+        figure("Images of each class in each split", lambda ax: draw_counts(ax, drawn, counts)),
+        figure("Learning curves; the calibrate loss is under the phase's own class mix",
+               lambda ax: draw_curve(ax, curve)),
+        figure(f"ROC, one class against the rest{some}", lambda ax: draw_roc(ax, in_legend, p, labels)),
+        figure(f"Precision and recall, one class against the rest{some}",
+               lambda ax: draw_precision_recall(ax, in_legend, p, labels)),
+        figure("Confusion matrix: shares of each true class",
+               lambda ax: draw_confusion(ax, drawn, decisions.labels, labels)),
         *_reliability_figures(manifest, policy, test),
     ]  # fmt: skip
     return _PAGE.format(
@@ -88,15 +96,15 @@ def _metric_rows(manifest: Manifest) -> str:
 def _calibration(manifest: Manifest) -> str:
     """What was chosen, and each metric before, after and its change, on the test split as it is and re-weighted."""
     rows = ""
-    for mix, end in (("test split as it is", ""), ("re-weighted to the calibration priors", REWEIGHTED)):
+    for mix, end in (("test split as it is", ""), ("re-weighted to the class mix of the calibrate split", REWEIGHTED)):
         rows += f'<tr><th colspan="4">{mix}</th></tr>'
         for name in CALIBRATION:
             cells = "".join(_interval_cell(manifest, form + end) for form in before_after_change(name))
             rows += f"<tr><td>{name}</td>{cells}</tr>"
     return (
         f"<p>Chosen by cross-validated NLL on the calibrate split: {html.escape(chosen(manifest.calibration))}. "
-        "Calibrated probabilities are those of a population with the calibration priors: where the test split has "
-        "another class mix, the re-weighted rows judge them. Smaller is better; a change below 0 is a gain.</p>\n"
+        "Calibrated probabilities are those of a population with the class mix of the calibrate split: where the "
+        "test split has another, the re-weighted rows judge them. Smaller is better; a change below 0 is a gain.</p>\n"
         '<div class="wide"><table class="calibration"><tr><th>metric</th><th>before</th><th>after</th>'
         f"<th>change, paired</th></tr>{rows}</table></div>"
     )
@@ -117,86 +125,10 @@ def chosen(record: CalibrationRecord) -> str:
             f"biases from {record.bias[least]:.2f} ({least}) to {record.bias[most]:.2f} ({most})")  # fmt: skip
 
 
-def _figure(caption: str, draw: Callable[[Axes], None]) -> str:
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_prop_cycle(color=TWENTY_COLOURS)
-    draw(axes)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    text = html.escape(caption)
-    return f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption>{text}</figcaption></figure>\n'
-
-
-def _counts(ax: Axes, classes: tuple[str, ...], counts: Mapping[str, Mapping[str, int]]) -> None:
-    width = 0.8 / len(counts)
-    for i, (split, table) in enumerate(counts.items()):
-        ax.bar(np.arange(len(classes)) + i * width, [table[name] for name in classes], width, label=split)
-    ax.set(yscale="log", ylabel="images")
-    ticks = np.arange(len(classes)) + 0.4 - width / 2
-    ax.set_xticks(ticks, classes, rotation=45, ha="right", fontsize=_tick_size(classes))
-    ax.legend()
-
-
-def _tick_size(classes: Sequence[str]) -> float:
-    """In points: what keeps the names of many classes apart."""
-    return min(10.0, 300 / len(classes))
-
-
-def _curve(ax: Axes, curve: Sequence[Epoch]) -> None:
-    steps = np.arange(1, len(curve) + 1)
-    ax.plot(steps, [epoch.train_loss for epoch in curve], label="train")
-    ax.plot(steps, [epoch.calibrate_loss for epoch in curve], label="calibrate")
-    for i in range(1, len(curve)):
-        if curve[i].phase != curve[i - 1].phase:
-            ax.axvline(i + 0.5, color="grey", linestyle=":")
-            ax.annotate(f"{curve[i].phase} →", (i + 0.6, 0.95), xycoords=("data", "axes fraction"))
-    ax.set(xlabel="epoch", ylabel="loss (nats)")
-    ax.legend()
-
-
-def _one_vs_rest(
-    classes: tuple[str, ...], p: NDArray[np.float64], labels: NDArray[np.int64]
-) -> Iterator[tuple[str, NDArray[np.bool_], NDArray[np.float64]]]:
-    for k, name in enumerate(classes):
-        yield name, labels == k, p[:, k]
-
-
-def _roc(
-    ax: Axes, classes: tuple[str, ...], p: NDArray[np.float64], labels: NDArray[np.int64], named: Sequence[str]
-) -> None:
-    for name, positive, probability in _one_vs_rest(classes, p, labels):
-        false_positive, true_positive, _ = roc_curve(positive, probability)
-        label = f"{name} ({auc(false_positive, true_positive):.3f})" if name in named else None
-        ax.plot(false_positive, true_positive, label=label, linewidth=1)
-    ax.plot([0, 1], [0, 1], color="grey", linestyle=":")
-    ax.set(xlabel="false positive rate", ylabel="true positive rate")
-    ax.legend(fontsize="small", ncols=2)
-
-
-def _pr(
-    ax: Axes, classes: tuple[str, ...], p: NDArray[np.float64], labels: NDArray[np.int64], named: Sequence[str]
-) -> None:
-    for name, positive, probability in _one_vs_rest(classes, p, labels):
-        precision, recall, _ = precision_recall_curve(positive, probability)
-        ax.plot(recall, precision, label=name if name in named else None, linewidth=1)
-    ax.set(xlabel="recall", ylabel="precision", ylim=(0, 1.02))
-    ax.legend(fontsize="small", ncols=2)
-
-
-def _confusion(ax: Axes, classes: tuple[str, ...], decisions: Decisions, labels: NDArray[np.int64]) -> None:
-    decided = decisions.labels >= 0
-    names = range(len(classes))
-    matrix = confusion_matrix(labels[decided], decisions.labels[decided], labels=names, normalize="true")
-    ax.imshow(matrix, vmin=0, vmax=1, cmap="Blues")
-    ax.set(xlabel="decision", ylabel="true class")
-    ax.set_xticks(names, classes, rotation=45, ha="right", fontsize=_tick_size(classes))
-    ax.set_yticks(names, classes, fontsize=_tick_size(classes))
-    for (i, j), share in np.ndenumerate(matrix):
-        if share >= 0.005 and len(classes) <= PANELS:  # in smaller cells the colour has to do
-            colour = "white" if share > 0.5 else "black"
-            ax.text(j, i, f"{share:.2f}", ha="center", va="center", fontsize=7, color=colour)
+def _key(classes: Sequence[str], drawn: Sequence[str]) -> str:
+    """Which classes the figures have numbers for."""
+    numbered = [f"{number} {name}" for name, number in zip(classes, drawn, strict=True) if number != name]
+    return f"<p>In the figures: {html.escape(', '.join(numbered))}.</p>\n" if numbered else ""
 
 
 def _reliability_figures(manifest: Manifest, policy: Policy, test: Holdout) -> list[str]:
@@ -215,16 +147,7 @@ def _reliability_figures(manifest: Manifest, policy: Policy, test: Holdout) -> l
         for name, k in ((name, classes.index(name)) for name in rarest(manifest))
     ]
     caption = f"Reliability of the most probable class before and after calibration: 15 bins of equal mass, {_LIMITS}"
-    return [_figure(caption, lambda ax: _reliability(ax, lines)), _grid(panels, len(classes))]
-
-
-def _reliability(ax: Axes, lines: Mapping[str, Diagram]) -> None:
-    ax.plot([0, 1], [0, 1], color="grey", linestyle=":")
-    for name, d in lines.items():
-        ax.errorbar(d.predicted, d.observed, (d.observed - d.low, d.high - d.observed), marker="o", elinewidth=0.8,
-                    label=name)  # fmt: skip
-    ax.set(xlabel="probability of the most probable class", ylabel="share of hits", xlim=(0, 1.02), ylim=(0, 1.02))
-    ax.legend()
+    return [figure(caption, lambda ax: draw_reliability(ax, lines)), _grid(panels, len(classes))]
 
 
 def _grid(panels: Sequence[str], n_classes: int) -> str:

@@ -1,12 +1,12 @@
 """What a run leaves behind while it goes on: a checkpoint to resume from, and curves for TensorBoard."""
 
+import fcntl
 import os
 import pickle
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Self
 
 import torch
 from torch.utils.tensorboard import SummaryWriter
@@ -14,6 +14,8 @@ from torch.utils.tensorboard import SummaryWriter
 from training.errors import DataError
 
 CHECKPOINT = "checkpoint.pt"
+KEPT = "checkpoint.pt.old"
+LOCK = "lock"
 
 
 @dataclass(frozen=True)
@@ -61,17 +63,42 @@ class State:
     scaler: Mapping[str, Any] | None = None
     curve: list[Epoch] = field(default_factory=list)
 
+    def __str__(self) -> str:
+        return f"epoch {self.curve[-1].epoch} of phase {self.curve[-1].phase}" if self.curve else "no epoch"
+
 
 class RunLog:
     """The folder of one run: `checkpoint.pt`, written after each epoch, and TensorBoard's event files.
 
-    Without a folder, or on any process but the first, nothing is written; every process reads.
+    Without a folder, or on any process but the first, nothing is written or read. Within `with`, no other run has the
+    folder: the lock is one that goes with its process, and that processes forked from it do not hold. DataError where
+    another run has it.
     """
 
     def __init__(self, folder: Path | None, classes: Sequence[str], *, writes: bool = True) -> None:
-        self._folder, self._classes = folder, classes
-        self._writes = writes and folder is not None
+        self._folder = folder if writes else None
+        self._classes, self.state = classes, State()
         self._events: SummaryWriter | None = None
+        self._lock: IO[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        if self._folder is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (self._folder / LOCK).open("wb")
+            try:
+                fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except (BlockingIOError, PermissionError):  # as POSIX allows both
+                self._lock.close()
+                raise DataError(f"{self._folder}: another process is training this very run") from None
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, KeyboardInterrupt) and self.state.curve:
+            error.args = (f"--resume goes on after {self.state}",)
+        if self._events is not None:
+            self._events.close()
+        if self._lock is not None:
+            self._lock.close()
 
     def resume(self) -> State:
         """The state after the last whole epoch, or that of a run yet to begin. DataError for an unreadable file."""
@@ -84,14 +111,25 @@ class RunLog:
             raise DataError(f"{path}: expected a checkpoint of this version, got {error}; without --resume, "
                             "training starts anew") from None  # fmt: skip
 
-    def restart(self) -> None:
-        """Forget an earlier attempt."""
-        if self._writes and self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+    def restart(self) -> Path | None:
+        """Forget an earlier attempt, but for its checkpoint, which is kept until this one is finished: its path.
+
+        Of several attempts, that of the first: it may have got furthest, and those after it were begun in vain.
+        """
+        if self._folder is None or not self._folder.is_dir():
+            return None
+        checkpoint, kept = self._folder / CHECKPOINT, self._folder / KEPT
+        if checkpoint.is_file() and not kept.is_file():
+            checkpoint.replace(kept)
+        for path in self._folder.iterdir():
+            if path.is_file() and path.name not in (LOCK, KEPT):
+                path.unlink()
+        return kept if kept.is_file() else None
 
     def save(self, state: State) -> None:
         """Keep the state, whole or not at all, also when the machine stops in the middle."""
-        if not self._writes or self._folder is None:
+        self.state = state
+        if self._folder is None:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         temporary = self._folder / f"{CHECKPOINT}.new"
@@ -103,7 +141,7 @@ class RunLog:
 
     def write(self, state: State, losses: Sequence[float], rate: float) -> None:
         """The last epoch's curves: `losses` are those of its steps, `rate` its last learning rate."""
-        if not self._writes:
+        if self._folder is None:
             return
         events = self._events = self._events or SummaryWriter(str(self._folder))
         epoch, number = state.curve[-1], len(state.curve)
@@ -118,9 +156,8 @@ class RunLog:
             events.add_scalar(f"calibrate_recall/{name}", recall, number)
         events.flush()
 
-    def close(self, *, finished: bool) -> None:
-        """Let go of the files; a finished run needs its checkpoint no more."""
-        if self._events is not None:
-            self._events.close()
-        if finished and self._writes and self._folder is not None:
-            (self._folder / CHECKPOINT).unlink(missing_ok=True)
+    def finish(self) -> None:
+        """A finished run needs its checkpoint no more."""
+        if self._folder is not None:
+            for name in (CHECKPOINT, KEPT):
+                (self._folder / name).unlink(missing_ok=True)

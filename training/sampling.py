@@ -8,7 +8,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Rows = NDArray[np.int64]
+from training.encoded import Rows
+from training.errors import DataError
+
 Kind = Literal["natural", "oversample", "undersample", "mixture"]
 
 
@@ -48,22 +50,29 @@ NATURAL = Sampling("natural")
 
 
 class Sampler:
-    """Endless epochs of batches of indices into the training labels, each epoch as many images as there are.
+    """Endless epochs of batches of indices into the training labels, each epoch `size` images: as many as there are.
 
     Equal lengths give every sampling the same number of iterations (as Buda et al. 2018). Each class is dealt from its
     own shuffled stream, so that an image comes again only when all of its class have come; a class that is cut is cut
     to one fixed draw. Laws: a class gets its share of an epoch (of a batch, with `every_batch`) to within one image,
     and exactly in expectation; the batches of an epoch differ in size by at most one image and none exceeds
     `batch_size`. All is a function of the generator's seed: a resumed run replays the epochs that it has seen.
+    DataError where every batch shall hold each class, and `batch_size` has no room for them.
     """
 
     def __init__(
-        self, sampling: Sampling, labels: NDArray[np.int64], batch_size: int, rng: np.random.Generator
-    ) -> None:
+        self, sampling: Sampling, labels: NDArray[np.int64], batch_size: int, rng: np.random.Generator,
+        size: int | None = None,
+    ) -> None:  # fmt: skip
         counts = np.bincount(labels)
-        self._rng, self._n = rng, len(labels)
-        self._steps = math.ceil(len(labels) / batch_size)
+        self._rng, self._n = rng, len(labels) if size is None else size
+        self._steps = math.ceil(self._n / batch_size)
         self._every_batch = sampling.every_batch
+        if sampling.every_batch and (n_classes := np.count_nonzero(counts)) > batch_size:
+            raise DataError(
+                f"expected batches with room for each of {n_classes:,} classes, got batches of {batch_size:,} images: "
+                "raise --batch-size, or take oversample, which balances over an epoch"
+            )
         if sampling.kind == "natural":
             self._shares, pools = np.ones(1), [np.arange(len(labels))]
         else:

@@ -10,6 +10,7 @@ from training.augment import Augmentation, rare_classes
 from training.config import TrainingConfig
 from training.dataset import Dataset
 from training.devices import Devices
+from training.errors import DataError
 from training.examples import Share
 from training.loading import workers_of
 from training.losses import given_weights
@@ -49,8 +50,11 @@ class Setting:
 
     @classmethod
     def of(cls, config: TrainingConfig, devices: Devices, dataset: Dataset, splits: Splits) -> "Setting":
-        """The setting that a configuration, settled for its data set, means."""
-        counts = np.bincount(dataset.labels[splits.train], minlength=len(dataset.classes))
+        """The setting that a configuration, settled for its data set, means. DataError where a batch has no room."""
+        if config.batch_size < devices.fabric.world_size:
+            raise DataError(f"expected a --batch-size of at least the {devices.fabric.world_size} processes that share "
+                            f"a batch, got {config.batch_size}")  # fmt: skip
+        counts = dataset.counts(splits.train)
         chosen = rare_classes(counts) if config.augment_classes == "rare" else None
         return cls(
             devices.fabric, dataset, splits, Augmentation(config.augment, dataset.flips, config.shift, chosen),
@@ -66,7 +70,7 @@ class Setting:
     @property
     def counts(self) -> NDArray[np.int64]:
         """Images of each class in the train split, `(K,)`."""
-        return np.bincount(self.labels, minlength=len(self.dataset.classes))
+        return self.dataset.counts(self.splits.train)
 
     @property
     def share(self) -> Share:

@@ -7,14 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.dataset import Dataset
+from training.encoded import Rows
 from training.errors import DataError
 from training.imbalance import Imbalance, thin
 
 TEST_SHARE = 0.20
 REST_SHARES = (0.60, 0.15, 0.25)  # train, calibrate, tune
 SMALLEST_CLASS = 4
-
-Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +27,13 @@ class Splits:
 
     def counts(self, dataset: Dataset) -> dict[str, dict[str, int]]:
         """Images of each class in each split."""
-        tables = {f.name: np.bincount(dataset.labels[getattr(self, f.name)], minlength=len(dataset.classes))
-                  for f in fields(self)}  # fmt: skip
+        tables = {f.name: dataset.counts(getattr(self, f.name)) for f in fields(self)}
         return {name: dict(zip(dataset.classes, table.tolist(), strict=True)) for name, table in tables.items()}
+
+    def mix(self, dataset: Dataset) -> NDArray[np.float64]:
+        """Share `(K,)` of each class in calibrate, the population that probabilities mean; in train without it."""
+        labels = dataset.labels[self.calibrate if self.calibrate.size else self.train]
+        return np.bincount(labels, minlength=len(dataset.classes)) / len(labels)
 
 
 def split(dataset: Dataset, imbalance: Imbalance | None, seed: int, *, holdout: bool = True) -> Splits:
@@ -98,8 +101,8 @@ def _require_together(dataset: Dataset, splits: Splits) -> None:
         for group in np.unique(dataset.groups[getattr(splits, f.name)]).tolist():
             if home.setdefault(group, f.name) != f.name:
                 row = int(np.flatnonzero(dataset.groups == group)[0])
-                raise DataError(f"the group of image {row} is in {home[group]} and in {f.name}: related images "
-                                "must be in one part of the data")  # fmt: skip
+                raise DataError(f"the group of image {dataset.image_name(row)} is in {home[group]} and in {f.name}: "
+                                "related images must be in one part of the data")  # fmt: skip
 
 
 def _require(least: int, dataset: Dataset, rows: Rows) -> None:

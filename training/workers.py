@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -74,7 +75,11 @@ def _as_it_is(result: R) -> R:
 
 
 def _settle(number: int) -> None:
-    """One thread a worker; what it has of its parent is out of the collector's sight, whose marks would copy it."""
+    """One thread a worker; what it has of its parent is out of the collector's sight, whose marks would copy it.
+
+    On Ctrl-C, it is its parent that says so, and ends it.
+    """
     del number
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     gc.freeze()

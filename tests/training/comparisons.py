@@ -11,7 +11,7 @@ import numpy as np
 from decision import Decisions, softmax
 from training.comparison import BASELINE, RULES, Cell, Comparison
 from training.evaluate import macro_auc
-from training.reliability import ece, nll
+from training.reliability import ece_equal_mass, nll
 
 RIVALS = ("oversample", "focal", "ldam-drw", "tau-norm", "smote", "mixture", "decoupled")
 METHODS = (BASELINE, *RIVALS)
@@ -39,7 +39,8 @@ def cell_of(method: str, seed: int, classes: tuple[str, ...], skill: float, n: i
     metrics = {
         "accuracy": float((decided == labels).mean()), "balanced_accuracy": balanced, "macro_f1": balanced,
         "macro_auc": macro_auc(Decisions(decided, np.zeros((n, k), bool), p), labels, ones),
-        "recall_rarest_third": balanced, "ece": ece(p, labels, ones), "nll": nll(p, labels, ones),
+        "recall_rarest_third": balanced, "nll": nll(p, labels, ones), "nll_reweighted": nll(p, labels, ones),
+        "ece_equal_mass_reweighted": ece_equal_mass(p, labels, ones),
         "robustness": balanced / 2, "robustness_noise": balanced / 3, "robustness_blur": balanced / 2,
         "robustness_brightness": balanced, **{f"recall/{name}": value for name, value in recalls.items()},
     }  # fmt: skip

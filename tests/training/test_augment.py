@@ -15,7 +15,7 @@ from torchvision.transforms.v2 import functional
 
 from training.augment import ALPHA, KINDS, Augmentation, Batch, rare_classes
 from training.dataset import FLIPS, Flips
-from training.randaugment import KEPT, OPERATIONS, Operation, randaugment
+from training.randaugment import KEPT, OPERATIONS, Operation, apply_operations, draw_operations
 
 CHANGING = [kind for kind in KINDS if kind != "none"]
 SHAPES = {"grey": (40, 24, 1), "colour": (32, 32, 3)}
@@ -37,9 +37,17 @@ def labels_of(n: int) -> Tensor:
     return torch.arange(n) % 3
 
 
+def applied_to(images: Tensor, labels: Tensor, augment: Augmentation, rng: np.random.Generator) -> Batch:
+    return augment.draw(labels.numpy(), images.shape[1:], rng).applied(images, labels)
+
+
 def augmented(kind: str, images: Tensor, seed: int = 0, classes: tuple[int, ...] | None = None) -> Batch:
     augment = Augmentation(kind, "both", 0.1, classes)
-    return augment(images, labels_of(len(images)), np.random.default_rng(seed))
+    return applied_to(images, labels_of(len(images)), augment, np.random.default_rng(seed))
+
+
+def randaugment(images: Tensor, rng: np.random.Generator) -> Tensor:
+    return apply_operations(images, draw_operations(len(images), images.shape[3], rng))
 
 
 # ---- every kind
@@ -106,24 +114,35 @@ def test_only_the_chosen_classes_change(kind: str, shape: tuple[int, int, int], 
 
 
 @changing
-def test_all_is_done_on_the_device_of_the_images(kind: str) -> None:
+@pytest.mark.parametrize("classes", [None, (1,)])
+def test_all_is_done_on_the_device_of_the_images(kind: str, classes: tuple[int, ...] | None) -> None:
     """torch's fake tensors know their device but no values: two devices in one operation, or a look, is an error."""
+    draw = Augmentation(kind, "both", 0.2, classes).draw(labels_of(64).numpy(), (8, 8, 3), np.random.default_rng(0))
     with FakeTensorMode():
         images = torch.empty(64, 8, 8, 3, dtype=torch.uint8, device="cuda")
         labels = torch.empty(64, dtype=torch.int64, device="cuda")
-        batch = Augmentation(kind, "both", 0.2)(images, labels, np.random.default_rng(0))
+        batch = draw.applied(images, labels)
     assert batch.images.shape == images.shape
     parts = (batch.images, batch.labels, batch.partners, batch.shares)
     assert {part.device.type for part in parts if part is not None} == {"cuda"}
 
 
-@pytest.mark.parametrize("kind", ["light", "mixup"])
-def test_the_parts_of_a_batch_are_the_batch(kind: str) -> None:
-    batch = augmented(kind, pictures(7, SHAPES["grey"]))
-    for field in ("images", "labels") + (("partners", "shares") if kind == "mixup" else ()):
-        joined = torch.cat([getattr(batch[rank::3], field) for rank in range(3)])
-        assert torch.equal(joined, getattr(batch, field)[[0, 3, 6, 1, 4, 2, 5]])
-    assert (batch[::3].shares is None) == (kind == "light")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("classes", [None, (1,), ()])
+@pytest.mark.parametrize("count", [2, 3])
+def test_parts_that_are_made_apart_are_those_of_the_batch(
+    kind: str, classes: tuple[int, ...] | None, count: int
+) -> None:
+    images, labels, augment = pictures(7, SHAPES["colour"]), labels_of(7), Augmentation(kind, "both", 0.1, classes)
+    whole = augmented(kind, images, classes=classes)
+    for rank in range(count):
+        own = slice(rank, None, count)
+        draw = augment.draw(labels.numpy(), images.shape[1:], np.random.default_rng(0), own)
+        assert len(draw.places) == len(draw.own) or kind == "mixup", "no image is decoded that is not needed"
+        part = draw.applied(images[draw.places], labels[draw.places])
+        for field in ("images", "labels", "partners", "shares"):
+            expected, came = getattr(whole, field), getattr(part, field)
+            assert (expected is None and came is None) or torch.equal(came, expected[own])
 
 
 @pytest.mark.parametrize(
@@ -144,7 +163,7 @@ def test_rare_is_below_the_mean_class(counts: list[int], rare: tuple[int, ...]) 
 def test_light_moves_as_far_as_it_may(flips: Flips, shift: float, variants: int) -> None:
     image = torch.arange(16, dtype=torch.uint8).reshape(1, 4, 4, 1)
     augment = Augmentation("light", flips, shift)
-    batch = augment(image.repeat(400, 1, 1, 1), torch.zeros(400), np.random.default_rng(0))
+    batch = applied_to(image.repeat(400, 1, 1, 1), torch.zeros(400), augment, np.random.default_rng(0))
     seen = {tuple(one.flatten().tolist()) for one in batch.images}
     assert len(seen) == variants
     expected = {
@@ -159,7 +178,7 @@ def test_light_is_a_mirror_and_a_shift_with_the_edges_repeated(
     height: int, width: int, channels: int, flips: Flips, shift: float
 ) -> None:
     images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (6, height, width, channels), dtype=np.uint8))
-    batch = Augmentation("light", flips, shift)(images, torch.zeros(6), np.random.default_rng(1))
+    batch = applied_to(images, torch.zeros(6), Augmentation("light", flips, shift), np.random.default_rng(1))
     most_y, most_x = round(shift * height), round(shift * width)
     for before, after in zip(images.numpy(), batch.images.numpy(), strict=True):
         possible = []
@@ -336,7 +355,7 @@ def test_what_an_image_becomes_does_not_depend_on_the_others(shape: tuple[int, i
 def test_strong_is_light_and_then_randaugment() -> None:
     images = pictures(30, SHAPES["colour"])
     rng = np.random.default_rng(0)
-    light = Augmentation("light", "both", 0.1)(images, labels_of(30), rng)
+    light = applied_to(images, labels_of(30), Augmentation("light", "both", 0.1), rng)
     assert torch.equal(augmented("strong", images).images, randaugment(light.images, rng))
 
 
@@ -349,7 +368,7 @@ def test_a_mixed_image_is_the_sum_of_its_parts(shape: tuple[int, int, int], clas
     """x = λ x + (1 − λ) x', both as light left them, x' the image whose label is the partner's."""
     images, labels = pictures(30, shape), torch.arange(30)  # each its own class, so that a label names an image
     light, batch = (
-        Augmentation(kind, "both", 0.1, classes)(images, labels, np.random.default_rng(0))
+        applied_to(images, labels, Augmentation(kind, "both", 0.1, classes), np.random.default_rng(0))
         for kind in ("light", "mixup")
     )
     shares = batch.shares.double()[:, None, None, None]
@@ -366,13 +385,14 @@ def test_a_mixed_image_is_the_sum_of_its_parts(shape: tuple[int, int, int], clas
 def test_shares_follow_the_beta_distribution() -> None:
     n = 20_000
     images, labels = torch.zeros(n, 1, 1, 1, dtype=torch.uint8), torch.zeros(n, dtype=torch.int64)
-    shares = Augmentation("mixup", "none", 0.0)(images, labels, np.random.default_rng(0)).shares.double()
+    mixup = Augmentation("mixup", "none", 0.0)
+    shares = applied_to(images, labels, mixup, np.random.default_rng(0)).shares.double()
     assert shares.mean() == pytest.approx(0.5, abs=0.015)
     assert shares.var() == pytest.approx(1 / (4 * (2 * ALPHA + 1)), abs=0.005)
 
 
 def test_a_lone_image_is_mixed_with_itself() -> None:
     image = pictures(1, SHAPES["colour"])
-    batch = Augmentation("mixup", "none", 0.0)(image, torch.tensor([2]), np.random.default_rng(0))
+    batch = applied_to(image, torch.tensor([2]), Augmentation("mixup", "none", 0.0), np.random.default_rng(0))
     assert torch.equal(batch.images, image.float())
     assert batch.partners.tolist() == [2]

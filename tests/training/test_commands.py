@@ -1,3 +1,7 @@
+import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +11,8 @@ from training.config import Machine, TrainingConfig
 from training.errors import DataError
 from training.imbalance import Imbalance
 from training.methods import METHODS
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_digits_are_made_imbalanced_and_named_after_themselves() -> None:
@@ -40,8 +46,13 @@ def test_every_option_of_a_run_arrives() -> None:
     [
         ("--method nope", "expected a method of baseline"),
         ("--method oversample:ratio=2", "expected ratio above 0, at most 1, got '2'"),
-        ("--class-weight dog=5", "expected --class-weight with --method class-weights"),
-        ("--method class-weights:weighting=given", "expected --class-weight with --method class-weights"),
+        ("--class-weight dog=5", "expected --class-weight with the method class-weights"),
+        ("--method class-weights:weighting=given", "expected --class-weight with the method class-weights"),
+        ("--method class-weights:weighting=inverse --class-weight dog=5", "expected --class-weight with the method"),
+        ("--method focal:augment=mixup", "focal:augment=mixup: expected --augment mixup beside --method"),
+        ("--method focal:augment_classes=rare", "expected --augment-classes rare beside --method"),
+        ("--models /dev/null", "--models /dev/null: expected a folder to write to, got /dev/null: Not a directory"),
+        ("--runs /dev/null/runs", "--runs /dev/null/runs: expected a folder to write to, got /dev/null: Not a"),
         ("--method class-weights --class-weight dog", "a class and its weight like dog=5, got 'dog'"),
         ("--method class-weights --class-weight dog=-1", "at least 0, got '-1'"),
         ("--merge birds", "a new class and its members like birds=penguin,parrot, got 'birds'"),
@@ -78,7 +89,44 @@ def test_all_methods_are_all_rows_but_those_that_train_the_same() -> None:
     assert set(NOT_COMPARED.values()) <= set(methods)
 
 
-BAD = ["", ",", "baseline,baseline", "all,baseline", "baseline,nope", "baseline:augment=wild"]
+def test_class_weights_are_of_the_contestants_that_use_them(capsys: pytest.CaptureFixture[str]) -> None:
+    methods = "baseline,class-weights,class-weights:weighting=inverse,class-weights:weighting=given:augment=none"
+    command = parse(["compare", "digits", "--methods", methods, "--class-weight", "9=5"])
+    configs = [contestant(command.config, spec) for spec in command.methods]
+    assert [(config.method, config.class_weight) for config in configs] == [
+        ("baseline", ()), ("class-weights:weighting=given", (("9", 5.0),)), ("class-weights:weighting=inverse", ()),
+        ("class-weights:weighting=given", (("9", 5.0),)),
+    ]  # fmt: skip
+    with pytest.raises(SystemExit):
+        parse(["compare", "digits", "--methods", "baseline,class-weights:weighting=inverse", "--class-weight", "9=5"])
+    assert "expected class-weights among --methods with --class-weight" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_folder_is_written_to_only_to_try_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    parse(["compare", "digits", "--out", "not/yet/there"])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["run", "compare", "inspect"])
+def test_the_help_names_the_defaults_that_say_something(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse([command, "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert not re.findall(r"default: (?:True|False|None|\[\])", text)
+    assert re.search(r"--seed SEED [^-]*\(default: 0\)", text)
+
+
+def test_whoever_reads_no_further_is_no_error() -> None:
+    command = [sys.executable, "-m", "training", "inspect", "digits"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 128 + signal.SIGPIPE
+
+
+BAD = ["", ",", "baseline,baseline", "all,baseline", "baseline,nope", "baseline:augment=wild",
+       "baseline:augment=none:augment=mixup"]  # fmt: skip
 
 
 @pytest.mark.parametrize("methods", BAD)

@@ -16,10 +16,9 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, l
 
 from decision import Bundle, load_bundle, softmax
 from decision.bundle import NAME_PATTERN
-from tests.conftest import manifest
-from training.__main__ import run
+from training.__main__ import main, run
 from training.cells import Place
-from training.compare import PENDING, Contestant, compare, remake, spread
+from training.compare import PENDING, Contestant, compare
 from training.compare_table import DITTO, as_json, as_markdown
 from training.comparison import RULES, Cell, Comparison
 from training.config import Machine, TrainingConfig
@@ -30,9 +29,10 @@ from training.errors import DataError
 from training.estimates import COLUMNS, difference
 from training.evaluate import mix_weights
 from training.imbalance import Imbalance
-from training.measure import calibration_weights
+from training.lead import Lead
 from training.methods import METHODS
 from training.reliability import ece_equal_mass
+from training.robustness import spread
 from training.splits import split
 
 CONFIG = TrainingConfig("digits", "digits", imbalance=Imbalance("step", rho=10, mu=0.5), epochs=1,
@@ -62,7 +62,7 @@ def forbidden(config: TrainingConfig, models: Path) -> Path | None:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Comparison, list[TrainingConfig]]:
     out = tmp_path_factory.mktemp("whole") / "comparison"
     trainer = Trainer(out / "runs")
-    comparison = compare(CONFIG, CONTESTANTS, 2, out, trainer)
+    comparison = compare(CONFIG, CONTESTANTS, 2, out, trainer, Lead())
     assert comparison is not None
     return out, comparison, trainer.asked
 
@@ -108,17 +108,9 @@ def test_the_files_are_there_and_name_no_path(out: Path, comparison: Comparison)
 
 def test_a_second_call_trains_nothing_and_says_the_same(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path: path.read_bytes() for path in out.glob("compare.*")}
-    compare(CONFIG, CONTESTANTS, 2, out, forbidden)
+    compare(CONFIG, CONTESTANTS, 2, out, forbidden, Lead())
     assert {path: path.read_bytes() for path in out.glob("compare.*")} == before
     assert capsys.readouterr().out.rstrip() == (out / "compare.md").read_text().rstrip()
-
-
-def test_the_report_is_remade_from_the_cells_alone(out: Path) -> None:
-    before = {path.name: path.read_bytes() for path in out.glob("compare.*")}
-    for name in ("compare.md", "compare.html"):
-        (out / name).unlink()
-    remake(out)
-    assert {path.name: path.read_bytes() for path in out.glob("compare.*")} == before
 
 
 @pytest.mark.parametrize("lost", ["cells/oversample-ratio-0.5-seed-1.json", "models/oversample-ratio-0.5-seed-1"])
@@ -126,7 +118,7 @@ def test_a_cell_that_is_gone_is_trained_alone(out: Path, comparison: Comparison,
     path = out / lost
     path.unlink() if path.is_file() else shutil.rmtree(path)
     trainer = Trainer(out / "runs")
-    again = compare(CONFIG, CONTESTANTS, 2, out, trainer)
+    again = compare(CONFIG, CONTESTANTS, 2, out, trainer, Lead())
     assert [config.name for config in trainer.asked] == ["oversample-ratio-0.5-seed-1"]
     assert again is not None
     for one, other in zip(comparison.cells, again.cells, strict=True):
@@ -138,7 +130,7 @@ def test_lost_corrupted_logits_are_computed_again_without_training(out: Path, co
     with np.load(path) as arrays:
         before = dict(arrays)
     path.unlink()
-    again = compare(CONFIG, CONTESTANTS, 2, out, forbidden)
+    again = compare(CONFIG, CONTESTANTS, 2, out, forbidden, Lead())
     assert again is not None
     assert [cell.metrics for cell in again.cells] == [cell.metrics for cell in comparison.cells]
     with np.load(path) as arrays:
@@ -157,7 +149,7 @@ def test_lost_corrupted_logits_are_computed_again_without_training(out: Path, co
 def test_another_configuration_is_refused_by_name(out: Path, changes: dict, named: list[str]) -> None:
     contestants = [replace(c, config=replace(c.config, **changes)) for c in CONTESTANTS]
     with pytest.raises(DataError) as refused:
-        compare(replace(CONFIG, **changes), contestants, 2, out, forbidden)
+        compare(replace(CONFIG, **changes), contestants, 2, out, forbidden, Lead())
     assert all(word in str(refused.value) for word in ["baseline-seed-0 was made with", "another --out", *named])
     assert "momentum" not in str(refused.value), "what is the same is not named"
 
@@ -169,24 +161,35 @@ def test_other_images_are_refused(out: Path, tmp_path: Path) -> None:
     assert fingerprint == load_dataset("digits").fingerprint()
     record.write_text(record.read_text().replace(fingerprint, "another"))
     with pytest.raises(DataError, match=f"data fingerprint=another, asked for is data fingerprint={fingerprint}"):
-        compare(CONFIG, CONTESTANTS, 2, out, forbidden)
+        compare(CONFIG, CONTESTANTS, 2, out, forbidden, Lead())
 
 
 def test_a_bundle_that_was_changed_is_refused_by_name(out: Path) -> None:
     (page,) = (out / "models" / "baseline-seed-0").glob("*/report.html")
     page.write_text("changed")
     with pytest.raises(DataError, match="the file was changed; remove .*baseline-seed-0.json to train again"):
-        compare(CONFIG, CONTESTANTS, 2, out, forbidden)
+        compare(CONFIG, CONTESTANTS, 2, out, forbidden, Lead())
 
 
-def test_a_method_that_fails_is_named_and_the_others_go_on(out: Path) -> None:
+def test_what_compare_and_bundle_call_alike_is_the_same(out: Path, comparison: Comparison) -> None:
+    for cell in comparison.cells:
+        metrics = bundle_of(out, cell).manifest.metrics
+        for name in ("ece_equal_mass", "nll", "ece_equal_mass_reweighted", "nll_reweighted"):
+            assert cell.metrics["priors"][name] == pytest.approx(metrics[name].value)
+
+
+def test_a_method_that_fails_is_named_and_the_others_go_on(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def broken(config: TrainingConfig, models: Path) -> Path | None:
         assert config.method == "focal"
         raise DataError(f"expected another batch, see {models}/batches")
 
     contestants = [CONTESTANTS[0], Contestant("focal", replace(CONFIG, method="focal")), CONTESTANTS[1]]
-    comparison = compare(CONFIG, contestants, 2, out, broken)
+    comparison = compare(CONFIG, contestants, 2, out, broken, Lead())
     assert comparison is not None
+    assert capsys.readouterr().err.splitlines() == [
+        "focal-seed-0: 5 of 6", f"focal-seed-0: expected another batch, see {out}/models/batches",
+        "focal-seed-1: 6 of 6", f"focal-seed-1: expected another batch, see {out}/models/batches",
+    ]  # fmt: skip
     why = "expected another batch, see models/batches"
     assert comparison.facts["missing"] == {"focal, seed 0": why, "focal, seed 1": why}
     assert len(comparison.cells) == 4
@@ -195,12 +198,42 @@ def test_a_method_that_fails_is_named_and_the_others_go_on(out: Path) -> None:
     assert re.search(r"^\| focal +(\| [–″] +)+\|$", (out / "compare.md").read_text(), re.MULTILINE)
 
 
+def test_what_was_the_same_for_all_runs_and_what_differed_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = replace(CONFIG, learning_rate=0.01, augment="mixup", augment_classes="rare")
+    contestants = [CONTESTANTS[0], Contestant("baseline:augment=mixup", changed)]
+    comparison = compare(CONFIG, contestants, 1, tmp_path / "out", Trainer(tmp_path / "runs"), Lead())
+    assert comparison is not None
+    assert capsys.readouterr().out == as_markdown(comparison) + "\n", "and nothing of its runs"
+    expected = {
+        "image size": "8 × 8", "learning rate": "0.05, 0.01", "weight decay": "0.0005",
+        "augmentation": "light, mixup of rare classes", "patience": "10 epochs", "epochs": "at most 1 a phase",
+        "precision": "32-true", "left out": "",
+    }  # fmt: skip
+    assert {name: comparison.facts[name] for name in expected} == expected
+
+
+def test_a_cell_that_is_missing_is_an_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["compare", "digits", "--methods", "class-balanced-batches,baseline", "--seeds", "1", "--epochs", "1",
+               "--batch-size", "8", "--accelerator", "cpu", "--out", str(tmp_path / "out")]  # fmt: skip
+    assert main(command) == 1
+    lines = [line for line in capsys.readouterr().err.splitlines() if "-seed-" in line]
+    assert lines == [
+        "class-balanced-batches-seed-0: 1 of 2",
+        "class-balanced-batches-seed-0: expected batches with room for each of 10 classes, got batches of 8 images: "
+        "raise --batch-size, or take oversample, which balances over an epoch",
+        "baseline-seed-0: 2 of 2",
+    ]  # fmt: skip
+    assert main([*command[:3], "baseline", *command[4:]]) == 0, "the cell that is there is all that was asked for"
+
+
 def test_nothing_but_failures_is_an_error(tmp_path: Path) -> None:
     def broken(config: TrainingConfig, models: Path) -> Path | None:
         raise DataError("it does not work")
 
     with pytest.raises(DataError, match="nothing could be trained: baseline-seed-0: it does not work; over"):
-        compare(CONFIG, CONTESTANTS, 1, tmp_path, broken)
+        compare(CONFIG, CONTESTANTS, 1, tmp_path, broken, Lead())
 
 
 def test_an_interrupted_comparison_can_be_read_and_goes_on(out: Path) -> None:
@@ -213,27 +246,26 @@ def test_an_interrupted_comparison_can_be_read_and_goes_on(out: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        compare(CONFIG, CONTESTANTS, 2, out, stopped)
+        compare(CONFIG, CONTESTANTS, 2, out, stopped, Lead())
     document = json.loads((out / "compare.json").read_text())
     assert [(cell["method"], cell["seed"]) for cell in document["cells"]] == [(c.name, 0) for c in CONTESTANTS]
     assert document["facts"]["missing"] == {f"{c.name}, seed 1": PENDING for c in CONTESTANTS}
     assert "±" not in (out / "compare.md").read_text().split("\n\n")[1], "one seed has no error"
 
     trainer = Trainer(out / "runs")
-    compare(CONFIG, CONTESTANTS, 2, out, trainer)
+    compare(CONFIG, CONTESTANTS, 2, out, trainer, Lead())
     assert [config.name for config in trainer.asked] == CELLS[2:]
-
-
-def test_a_process_that_trains_but_does_not_write_leaves_nothing(tmp_path: Path) -> None:
-    asked = []
-    assert compare(CONFIG, CONTESTANTS, 2, tmp_path, lambda config, models: asked.append(config.name)) is None
-    assert asked == CELLS, "it takes its part in every run"
-    assert not list(tmp_path.iterdir())
 
 
 def test_seeds_begin_at_the_seed_of_the_configuration(tmp_path: Path) -> None:
     asked = []
-    compare(replace(CONFIG, seed=7), CONTESTANTS[:1], 2, tmp_path, lambda config, _: asked.append(config.seed))
+
+    def broken(config: TrainingConfig, models: Path) -> Path | None:
+        asked.append(config.seed)
+        raise DataError("it does not work")
+
+    with pytest.raises(DataError, match="nothing could be trained"):
+        compare(replace(CONFIG, seed=7), CONTESTANTS[:1], 2, tmp_path, broken, Lead())
     assert asked == [7, 8]
 
 
@@ -266,8 +298,11 @@ def test_metrics_agree_with_scikit_learn(out: Path, comparison: Comparison, i: i
         assert seen["macro_f1"] == pytest.approx(f1_score(cell.labels, labels, average="macro", zero_division=0))
         one_vs_rest = roc_auc_score(cell.labels, probabilities, multi_class="ovr", average="macro")
         assert seen["macro_auc"] == pytest.approx(one_vs_rest)
-        assert seen["nll"] == pytest.approx(log_loss(cell.labels, probabilities, sample_weight=weights))
-        assert seen["ece"] == ece_equal_mass(probabilities, cell.labels, weights)  # which has tests of its own
+        for end, weight in (("", np.ones(len(weights))), ("_reweighted", weights)):
+            expected_nll = log_loss(cell.labels, probabilities, sample_weight=weight)
+            assert seen["nll" + end] == pytest.approx(expected_nll)
+            # It has tests of its own.
+            assert seen["ece_equal_mass" + end] == ece_equal_mass(probabilities, cell.labels, weight)
 
 
 def test_robustness_is_the_balanced_accuracy_on_corrupted_images(out: Path, comparison: Comparison) -> None:
@@ -285,16 +320,6 @@ def test_robustness_is_the_balanced_accuracy_on_corrupted_images(out: Path, comp
             values.append(balanced_accuracy_score(dataset.labels[rows], labels))
             assert cell.metrics[rule][f"robustness_{name}"] == pytest.approx(values[-1], abs=2 / 35 / 10)
         assert cell.metrics[rule]["robustness"] == pytest.approx(np.mean(values), abs=2 / 35 / 10)
-
-
-def test_a_test_split_of_the_same_mix_is_not_reweighted() -> None:
-    labels = np.repeat([0, 1, 2], [50, 30, 20])
-    counts = {"red": 100, "green": 60, "blue": 40}
-    same = manifest(counts=dict.fromkeys(("train", "calibrate", "tune", "test"), counts))
-    np.testing.assert_array_equal(calibration_weights(same, labels), 1)
-    other = manifest(counts=same.counts | {"calibrate": {"red": 180, "green": 10, "blue": 10}})
-    weights = calibration_weights(other, labels)
-    np.testing.assert_allclose(np.bincount(labels, weights) / weights.sum(), [0.9, 0.05, 0.05])
 
 
 def test_curves_and_draws_come_from_the_bundle(comparison: Comparison) -> None:
@@ -355,7 +380,7 @@ def test_the_table_has_every_method_in_every_section(out: Path, comparison: Comp
 
 def test_what_the_rule_has_no_influence_on_is_the_same_under_argmax_and_priors(comparison: Comparison) -> None:
     for cell in comparison.cells:
-        for name in ("macro_auc", "ece", "nll"):
+        for name in ("macro_auc", "ece_equal_mass_reweighted", "nll_reweighted"):
             assert cell.metrics["argmax"][name] == cell.metrics["priors"][name]
 
 
@@ -445,4 +470,4 @@ def test_the_name_of_a_cell_is_one_that_a_bundle_may_have(tmp_path: Path, method
 def test_a_broken_record_is_refused_by_name(out: Path, text: str) -> None:
     (out / "cells" / "baseline-seed-0.json").write_text(text)
     with pytest.raises(DataError, match="baseline-seed-0.json: expected the record of a cell; remove it"):
-        compare(CONFIG, CONTESTANTS, 2, out, forbidden)
+        compare(CONFIG, CONTESTANTS, 2, out, forbidden, Lead())

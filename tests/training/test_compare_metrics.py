@@ -21,10 +21,10 @@ def row_of(page: str, rule: str, method: str) -> dict[str, str]:
 
 def test_the_table_has_means_errors_bests_and_shades() -> None:
     falling = {"baseline": (0.5, 0.6, 0.7), "oversample": (0.4, 0.501, 0.6), "focal": (0.6, 0.7, 0.801)}
-    comparison = with_metric(made(methods=METHODS[:3]), falling, "nll")
+    comparison = with_metric(made(methods=METHODS[:3]), falling, "nll_reweighted")
     page = page_of(comparison)
     for rule in RULES:
-        cells = {m: row_of(page, rule, m)["nll"] for m in METHODS[:3]}
+        cells = {m: row_of(page, rule, m)["nll_reweighted"] for m in METHODS[:3]}
         error = "<small>±0.058</small></td>"
         assert cells["baseline"] == f'<td data-v="0.6">0.600 {error}'
         assert cells["oversample"] == f'<td class="up" data-v="0.500333"><i>▲ </i><b>0.500</b> {error}'

@@ -66,8 +66,8 @@ def test_groups_csv_keeps_images_together(tmp_path: Path) -> None:
 
 def test_files_that_are_no_images_are_named(tmp_path: Path) -> None:
     folder(tmp_path, "a/1.png", "b/2.png")
-    (tmp_path / "a" / "notes.txt").write_text("no image")
-    with pytest.raises(DataError, match=r"1 files are no images we read: a/notes\.txt"):
+    (tmp_path / "a" / "3.jpg").write_text("no image")
+    with pytest.raises(DataError, match=r"1 files are no images we read: a/3\.jpg"):
         load_dataset(str(tmp_path))
 
 

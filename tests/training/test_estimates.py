@@ -50,30 +50,31 @@ def test_an_estimate_as_text(values: list[float], text: str) -> None:
 
 def test_a_metric_is_that_of_its_rule_and_nan_where_there_is_none() -> None:
     cell = made(seeds=(3,)).cells[0]
-    assert value(replace(cell, metrics={"argmax": {"ece": 0.25}}), "argmax", "ece") == 0.25
-    assert math.isnan(value(replace(cell, metrics={"argmax": {"ece": 0.25}}), "priors", "ece"))
+    assert value(replace(cell, metrics={"argmax": {"nll": 0.25}}), "argmax", "nll") == 0.25
+    assert math.isnan(value(replace(cell, metrics={"argmax": {"nll": 0.25}}), "priors", "nll"))
     assert math.isnan(value(cell, "argmax", "unheard of"))
     assert value(cell, "argmax", "seconds") == 63.0
 
 
 def test_differences_are_paired_by_the_seeds_that_both_have() -> None:
     values = {BASELINE: (0.5, 0.6, 0.7), "focal": (0.61, 0.72, 0.83)}
-    whole = with_metric(made(methods=(BASELINE, "focal")), values, "ece")
-    assert estimate(whole, "focal", "argmax", "ece") == Estimate.of([0.61, 0.72, 0.83])
-    found = difference(whole, "focal", "argmax", "ece")
+    whole = with_metric(made(methods=(BASELINE, "focal")), values, "nll")
+    assert estimate(whole, "focal", "argmax", "nll") == Estimate.of([0.61, 0.72, 0.83])
+    found = difference(whole, "focal", "argmax", "nll")
     assert (found.mean, found.n) == (pytest.approx(0.12), 3)
     assert found.error == pytest.approx(0.01 / math.sqrt(3)), "that of the differences, not of both means"
     torn = replace(
         whole, cells=tuple(c for c in whole.cells if (c.method, c.seed) not in {("focal", 0), (BASELINE, 2)})
     )
-    assert difference(torn, "focal", "argmax", "ece").mean == pytest.approx(0.12)
-    assert difference(torn, "focal", "argmax", "ece").n == 1
+    assert difference(torn, "focal", "argmax", "nll").mean == pytest.approx(0.12)
+    assert difference(torn, "focal", "argmax", "nll").n == 1
 
 
 def test_every_column_is_a_metric_that_a_cell_has() -> None:
     cell = made().cells[0]
     assert all(math.isfinite(value(cell, rule, column.name)) for rule in RULES for column in COLUMNS)
-    assert [column.name for column in COLUMNS if column.falling] == ["ece", "nll", "seconds"]
+    falling = ["ece_equal_mass_reweighted", "nll_reweighted", "seconds"]
+    assert [column.name for column in COLUMNS if column.falling] == falling
     assert [column.name for column in COLUMNS if not column.judged] == ["seconds"]
 
 

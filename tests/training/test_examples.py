@@ -1,25 +1,47 @@
+import io
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from training.augment import Augmentation
+from decision import InputSpec
+from training.augment import KINDS, Augmentation, Kind
 from training.examples import FeatureExamples, ImageExamples, Share, synthesised
+from training.files import Contents, ImageFiles, Images
 from training.sampling import Sampling
 
 CPU = torch.device("cpu")
 DRAWN = [np.array([5, 1, 9, 3, 0, 7, 2]), np.array([4, 6, 8])]
 
 
-def images() -> ImageExamples:
-    pixels = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 3), dtype=np.uint8)
-    return ImageExamples(pixels, np.arange(10, 20), np.arange(10) % 3, Augmentation("mixup", "both", 0.2), 0)
+PIXELS = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 3), dtype=np.uint8)
+
+
+def in_files() -> ImageFiles:
+    return ImageFiles(Contents([str(i) for i in range(30)], [png(pixels) for pixels in PIXELS]), np.arange(30),
+                      InputSpec(8, 8, 3))  # fmt: skip
+
+
+def png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def images(kind: Kind = "mixup", source: Images = PIXELS, workers: int = 0) -> ImageExamples:
+    augment = Augmentation(kind, "both", 0.2, (0, 1))
+    return ImageExamples(source, np.arange(10, 20), np.arange(10) % 3, augment, workers)
 
 
 def features() -> FeatureExamples:
     return FeatureExamples(torch.randn(10, 4), np.arange(10) % 3)
 
 
-@pytest.mark.parametrize("examples", [images(), features()], ids=["images", "features"])
+@pytest.mark.parametrize(
+    "examples", [*map(images, KINDS), images(source=in_files()), images("light", in_files(), 2), features()],
+    ids=[*KINDS, "mixup, files", "light, workers", "features"],
+)  # fmt: skip
 @pytest.mark.parametrize("count", [2, 3])
 def test_processes_share_the_batches_that_one_would_see(examples: ImageExamples | FeatureExamples, count: int) -> None:
     whole = list(examples.batches(DRAWN, [0, 1], Share(), CPU))
@@ -28,6 +50,16 @@ def test_processes_share_the_batches_that_one_would_see(examples: ImageExamples 
         for rank in range(count):
             torch.testing.assert_close(shares[rank][i].images, batch.images[rank::count])
             torch.testing.assert_close(shares[rank][i].labels, batch.labels[rank::count])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_all_one_whether_images_fit_in_memory(kind: Kind) -> None:
+    share = Share(1, 2)
+    there = images(kind).batches(DRAWN, [0, 1], share, CPU)
+    decoded = images(kind, in_files(), workers=1).batches(DRAWN, [0, 1], share, CPU)
+    for one, other in zip(there, decoded, strict=True):
+        assert torch.equal(one.images, other.images)
+        assert torch.equal(one.labels, other.labels)
 
 
 def test_labels_go_with_their_images() -> None:

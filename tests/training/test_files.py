@@ -14,7 +14,7 @@ from decision import InputSpec
 from tests.conftest import noise, png
 from training.encoded import PIECE_BYTES, pieces_of
 from training.errors import DataError
-from training.files import Contents, ImageFiles, Paths, batched, default_workers
+from training.files import Contents, ImageFiles, Paths, batched, default_workers, in_chunks
 
 SPEC = InputSpec(4, 6, 3)
 N = 40
@@ -104,6 +104,14 @@ def test_a_file_that_breaks_later_is_named(tmp_path: Path, workers: int) -> None
         "2 files are no images we read: 07.png (expected a readable PNG image, got one that is cut off or damaged); "
         "09.png (No such file or directory)"
     )
+
+
+@given(st.integers(0, 30), st.integers(1, 40))
+def test_chunks_are_the_rows_cut(n: int, size: int) -> None:
+    chunks = in_chunks(np.arange(n), size)
+    assert [row for chunk in chunks for row in chunk.tolist()] == list(range(n))
+    assert [len(chunk) for chunk in chunks[:-1]] == [size] * (len(chunks) - 1)
+    assert all(1 <= len(chunk) <= size for chunk in chunks)
 
 
 @given(st.integers(1, 500), st.integers(1, 300), st.sampled_from([1, 3]))

@@ -3,14 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.conftest import noise, png
 from training.dataset import load_dataset
 from training.errors import DataError
 from training.files import ImageFiles
-from training.folder import list_folder, numbered
+from training.folder import list_folder
+from training.loading import name_left_out
 
 
 def tree(root: Path, *files: str) -> Path:
@@ -51,32 +50,87 @@ def test_a_name_that_is_no_text_is_a_name(tmp_path: Path) -> None:
     (tmp_path / "a/1.png").rename(os.fsdecode(os.fsencode(tmp_path) + b"/a/\xff.png"))
     dataset = load_dataset(str(tmp_path), workers=0, memory=0)
     np.testing.assert_array_equal(dataset.images[np.array([0])][0], noise(7))
-
-
-def test_groups_are_matched_by_path(tmp_path: Path) -> None:
-    tree(tmp_path, "a/1.png", "a/2.png", "b/3.png", "b/4.png")
-    for text in ("path,group\nb/4.png,y\na/1.png,x\nb/3.png,x\na/2.png,y\nno/file.png,z\n",
-                 "\ufeffgroup,path\nz,b/4.png\nx,a/1.png\nx,b/3.png\ny,a/2.png\ny,b/4.png\n"):  # fmt: skip
-        (tmp_path / "groups.csv").write_text(text, encoding="utf-8")
-        assert list_folder(tmp_path).groups.tolist() == [0, 1, 0, 1]
+    assert dataset.image_name(0) == r"a/\xff.png"
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
-    [("path,group\n", "no group for 2 images, the first is 'a/1.png'"), ("", "got None"),
-     ("path,group\na/1.png,x\nb/1.png\n", "expected a path and a group in line 3")],
+    ("train", "val", "test"),
+    [("train", "val", "test"), ("Training", "valid", "Testing"), ("train", "validation", "TEST")],
 )  # fmt: skip
-def test_groups_that_cannot_be_are_refused(tmp_path: Path, text: str, says: str) -> None:
-    tree(tmp_path, "a/1.png", "b/1.png")
-    (tmp_path / "groups.csv").write_text(text)
-    with pytest.raises(DataError, match=says):
+def test_parts_go_by_their_usual_names(tmp_path: Path, train: str, val: str, test: str) -> None:
+    tree(tmp_path, f"{train}/a/1.png", f"{train}/b/1.png", f"{val}/b/1.png", f"{test}/a/1.png")
+    assert list_folder(tmp_path).parts.tolist() == ["train", "train", "val", "test"]
+    assert names(tmp_path) == [f"{train}/a/1.png", f"{train}/b/1.png", f"{val}/b/1.png", f"{test}/a/1.png"]
+
+
+def test_valid_is_a_class_where_nothing_is_called_train(tmp_path: Path) -> None:
+    assert list_folder(tree(tmp_path, "valid/1.png", "invalid/1.png")).classes == ("invalid", "valid")
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        (("train/a/1.png", "val/a/1.png", "validation/a/1.png"), "train, val and test, got val/, validation/"),
+        (("train/a/1.png", "dev/a/1.png", "extra/1.png"), "train/, val/ and test/ only, got dev/, extra/ beside"),
+        (("train/1.png", "car/1.png", "ship/1.png"), r"got car/, ship/ beside them \(a class cannot be called train\)"),
+        (("val/a/1.png", "test/a/1.png", "a/1.png"), "expected train/ beside val/, test/, got none"),
+        (("test/a/1.png", "test/b/1.png"), "expected train/ beside test/, got none"),
+        (("train/a/1.png", "train/b/1.png", "test/1.png"), "class folders with images in test/, got none"),
+        (("train/1.png", "train/2.png"), "class folders with images in train/, got none"),
+        (("a/notes.txt", "b/c.csv"), r"got none; of 2 files that are no images, the first is 'a/notes\.txt'"),
+    ],
+)  # fmt: skip
+def test_a_folder_that_could_be_misread_is_refused(tmp_path: Path, files: tuple[str, ...], says: str) -> None:
+    tree(tmp_path, *files)
+    for path in [*tmp_path.rglob("*.txt"), *tmp_path.rglob("*.csv")]:
+        path.write_text("no image")
+    with pytest.raises(DataError, match=f"{tmp_path.name}: .*{says}"):
         list_folder(tmp_path)
 
 
-@given(st.lists(st.sampled_from("abcd")))
-def test_numbers_are_in_the_order_of_first_coming(letters: list[str]) -> None:
-    known: dict[str, int] = {}
-    assert numbered(np.array(letters, dtype=str)).tolist() == [known.setdefault(c, len(known)) for c in letters]
+def test_what_is_no_image_by_name_and_content_is_left_out_and_counted(tmp_path: Path) -> None:
+    tree(tmp_path, "a/1.png", "a/2", "a/3.txt", "b/4.PNG", "b/5.heic")
+    for name in ("a/notes.txt", "b/Thumbs.db", "b/empty", "c/README.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("" if name == "b/empty" else "no image")
+    found = list_folder(tmp_path)
+    assert names(tmp_path) == ["a/1.png", "a/2", "a/3.txt", "b/4.PNG", "b/5.heic"]
+    assert found.not_images.names() == ("a/notes.txt", "b/Thumbs.db", "b/empty", "c/README.md")
+    assert (found.classes, found.labels.tolist()) == (("a", "b"), [0, 0, 0, 1, 1])
+    dataset = load_dataset(str(tmp_path), workers=0)
+    assert (len(dataset.images), len(dataset.not_images), dataset.unreadable) == (5, 4, ())
+    for broken in ("a/1.png", "b/5.heic"):  # they should be images
+        (tmp_path / broken).write_text("no image")
+        with pytest.raises(DataError, match=rf"no images we read: {broken} .* \(--skip-broken leaves them out\)"):
+            load_dataset(str(tmp_path), workers=0)
+        tree(tmp_path, broken)
+
+
+def test_what_is_left_out_is_said_on_standard_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tree(tmp_path, "a/1.png", "b/1.png", "b/2.png")
+    (tmp_path / "b/2.png").write_text("no image")
+    for i in range(6):
+        (tmp_path / f"a/{i}.txt").write_text("no image")
+    name_left_out(load_dataset(str(tmp_path), workers=0, skip_broken=True))
+    images, broken, line = capsys.readouterr().err.splitlines()[-3:]
+    assert images == "left out 6 files without an image: a/0.txt, a/1.txt, a/2.txt, a/3.txt, a/4.txt, …"
+    assert broken == "left out 1 file that cannot be read:"
+    assert line.startswith("  b/2.png (expected one of PNG")
+
+
+def test_an_image_in_memory_is_called_by_its_file(tmp_path: Path) -> None:
+    tree(tmp_path, "a/1.png", "a/22.png", "b/333.png")
+    (tmp_path / "a/1.png").write_bytes(b"no image")
+    for memory in (None, 0):
+        dataset = load_dataset(str(tmp_path), memory=memory, workers=0, skip_broken=True)
+        assert [dataset.image_name(row) for row in range(2)] == ["a/22.png", "b/333.png"]
+
+
+def test_a_class_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    tree(tmp_path, "a/1.png", "b/1.png")
+    (tmp_path / "a").rename(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    with pytest.raises(DataError, match="expected names of classes in UTF-8, got the folder"):
+        list_folder(tmp_path)
 
 
 def test_a_folder_is_the_same_from_files_and_from_memory(tmp_path: Path) -> None:

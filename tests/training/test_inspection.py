@@ -1,7 +1,9 @@
 import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +12,12 @@ from hypothesis import strategies as st
 from sklearn.dummy import DummyClassifier
 
 from decision import NotCertifiable, certify
+from tests.conftest import noise, png
 from training.advice import ADVICE
 from training.attainable import CONFIDENCE, best_recall, targets
 from training.dataset import Dataset, load_dataset
 from training.duplicates import Duplicates
+from training.encoded import Paths
 from training.errors import DataError
 from training.findings import Advice, Findings, Inspection
 from training.imbalance import Imbalance
@@ -159,7 +163,7 @@ def test_certificates_count_groups_and_the_table_shows_them() -> None:
     text = as_text(inspection)
     assert "1,200 images in 200 groups" in text
     assert " groups " in next(line for line in text.split("\n") if line.startswith("class"))
-    assert " groups " not in as_text(inspect(dataset([600, 600]), None, 0)).split("share:")[0]
+    assert " groups " not in as_text(inspect(dataset([600, 600]), None, 0)).split("Findings")[0]
 
 
 def test_a_split_that_is_refused_is_a_finding() -> None:
@@ -209,7 +213,7 @@ def test_names_are_shown_as_they_are() -> None:
     names = ("[red]no markup[/red]", "a name that is a good deal longer than any column of the table is")
     text = as_text(inspect(replace(dataset([30, 30]), classes=names), None, 0))
     assert re.search(r"^\[red\]no markup\[/red\] +14 ", text, re.MULTILINE)
-    column = "".join(re.findall(r"^\S+(?: \S+)*", text.split("share:")[0], re.MULTILINE))
+    column = "".join(re.findall(r"^\S+(?: \S+)*", text.split("\n\n")[1], re.MULTILINE))
     assert names[1].replace(" ", "") in column.replace(" ", "")
     assert max(map(len, text.split("\n"))) <= 100
 
@@ -218,8 +222,45 @@ def test_unreadable_files_are_all_named() -> None:
     names = tuple(f"cat/{i}.png (cannot identify image file)" for i in range(40))
     inspection = inspect(replace(dataset([30, 30]), unreadable=names), None, 0)
     assert all(f"- {name}\n" in as_text(inspection) for name in names)
-    assert "--skip-broken" in inspection.advice[0].advice
+    assert "`run` and `compare` leave them out (--skip-broken)" in inspection.advice[0].advice
     assert inspection.record()["unreadable"] == list(names)
+
+
+@pytest.mark.parametrize("n", [1, 5, 6])
+def test_files_that_are_no_images_are_counted_and_the_first_are_named(n: int) -> None:
+    names = [f"cat/{i}.txt" for i in range(n)]
+    inspection = inspect(replace(dataset([30, 30]), not_images=Paths.of("root", names)), None, 0)
+    text = " ".join(as_text(inspection).split())
+    assert f"no images, {n} file{'s' * (n > 1)}: {', '.join(names[:5])}{', and 1 more in --json' * (n > 5)}." in text
+    assert inspection.record()["not_images"] == names
+    assert "no images" not in as_text(inspect(dataset([30, 30]), None, 0))
+
+
+def test_duplicates_in_a_folder_are_called_by_their_files_in_any_output(tmp_path: Path) -> None:
+    """Also where a name is not UTF-8, which no terminal and no JSON takes."""
+    for k, name in enumerate(("cat", "dog")):
+        (tmp_path / name).mkdir()
+        for i in range(12):
+            (tmp_path / name / f"{i:02}.png").write_bytes(png(noise(100 * k + i)))
+    odd = os.fsencode(tmp_path) + b"/dog/x\xff.png"
+    (tmp_path / "dog/07.png").rename(os.fsdecode(odd))
+    (tmp_path / "cat/03.png").write_bytes(png(noise(107)))
+    for memory in (None, 0):
+        inspection = inspect(load_dataset(str(tmp_path), workers=0, memory=memory), None, 0)
+        text = " ".join(as_text(inspection).encode().decode().split())
+        assert r"cat/03.png = dog/x\xff.png (classes cat and dog)" in text
+        (pair,) = json.loads(json.dumps(inspection.record(), ensure_ascii=False).encode())["duplicates"]["exact"][
+            "leaks"
+        ]
+        assert pair["images"] == ["cat/03.png", r"dog/x\xff.png"]
+
+
+def test_every_column_is_explained(digits: Inspection) -> None:
+    for inspection in (digits, inspect(dataset([600, 600], related=6), None, 0), inspect(dataset([50, 3]), None, 0)):
+        _, table, legend, *_ = as_text(inspection).split("\n\n")
+        columns = re.split(r"  +", table.split("\n")[0])[1:]
+        explained = [name for line in legend.split("\n") for name in line.split("  ")[0].split(", ")]
+        assert explained == (columns if inspection.findings.refused is None else [*columns[1:], "?"])
 
 
 def nothing() -> Pairs:

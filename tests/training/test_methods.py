@@ -78,6 +78,9 @@ def test_balanced_softmax_is_the_logit_adjusted_loss_at_1() -> None:
         ("oversample:ratio=nan", "expected ratio above 0, at most 1, got 'nan'"),
         ("class-weights:weighting=nice", "expected weighting inverse, effective or given, got 'nice'"),
         ("class-weights:beta=1", "expected beta from 0 to below 1, got '1'"),
+        ("class-weights:beta=0.99", "expected beta with weighting=effective, the one weighting that uses it"),
+        ("class-weights:beta=0.99:weighting=given", "expected beta with weighting=effective"),
+        ("oversample:ratio=0.5:ratio=0.2", "oversample:ratio=0.5:ratio=0.2: expected each dial once, got ratio again"),
         ("focal:gamma=-1", "expected gamma from 0 to 10, got '-1'"),
     ],
 )

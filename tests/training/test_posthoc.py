@@ -3,9 +3,8 @@ import pytest
 import torch
 
 from decision import InputSpec
-from training.errors import DataError
 from training.networks import Network, build_network, output_layer
-from training.posthoc import TAUS, BalancedLogits, Evidence, TauNorm
+from training.posthoc import TAUS, BalancedLogits, Evidence, PostHoc, TauNorm
 
 COUNTS = np.array([80, 15, 5])
 SPEC = InputSpec(16, 16, 1)
@@ -66,7 +65,12 @@ def test_the_chosen_tau_has_the_best_balanced_accuracy() -> None:
     torch.testing.assert_close(layer.weight.detach(), best)
 
 
-def test_no_tau_is_chosen_without_images_to_choose_on() -> None:
-    network, features = made()
-    with pytest.raises(DataError, match="tau-norm:tau="):
-        TauNorm(None)(network, Evidence(COUNTS, features[:0], torch.zeros(0, dtype=torch.long)))
+@pytest.mark.parametrize(
+    ("post", "looks"), [(BalancedLogits(1.0), False), (TauNorm(0.5), False), (TauNorm(None), True)]
+)
+def test_images_are_looked_at_only_to_choose_a_tau(post: PostHoc, looks: bool) -> None:
+    network, _ = made()
+    nothing = Evidence(COUNTS, torch.empty(0), torch.zeros(0, dtype=torch.long))
+    assert post.looks == looks
+    if not looks:
+        post(network, nothing)

@@ -2,6 +2,7 @@ import re
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from decision import Calibration, Holdout, Manifest, Policy, parse_policy, softmax
 from decision.bundle import CalibrationRecord
@@ -10,6 +11,7 @@ from training.evaluate import before_after_change, evaluate
 from training.phases import Epoch
 from training.reliability import CALIBRATION, class_diagram
 from training.report import chosen, render_report
+from training.report_figures import draw_curve, drawn_names
 
 CURVE = [Epoch("rebalanced", 1, 1.0, 1.1, 2.0), Epoch("natural", 1, 0.8, 0.9, 2.0)]
 
@@ -93,6 +95,24 @@ def test_names_are_text_and_nothing_is_loaded() -> None:
     assert "&lt;script&gt;" in page
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
     assert 'name="viewport"' in page
+
+
+@pytest.mark.parametrize("odd", ["猫", "שלום", "$5^", "_background", "x" * 60, "a\nb"])
+def test_a_name_that_cannot_be_drawn_is_a_number_in_the_figures(odd: str) -> None:
+    assert drawn_names(("fox", odd, "Öl²", "a_b c")) == ("fox", "#2", "Öl²", "a_b c")
+    page = page_of(*made(("fox", odd, "犬")))  # which would warn, or fail
+    assert f"<p>In the figures: #2 {odd}, #3 犬.</p>" in page
+    assert f'aria-label="Reliability of {odd} (n' in page, "browsers have more letters than matplotlib"
+
+
+def test_names_that_can_be_drawn_need_no_key() -> None:
+    assert "In the figures" not in page_of(*made(("fox", "dog")))
+
+
+def test_one_epoch_is_to_be_seen() -> None:
+    drawn = Figure().add_subplot()
+    draw_curve(drawn, CURVE[:1])
+    assert [line.get_marker() not in ("", "None", None) for line in drawn.lines] == [True, True]
 
 
 @pytest.mark.parametrize(

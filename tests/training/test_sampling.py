@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from training.errors import DataError
 from training.sampling import NATURAL, Sampler, Sampling
 
 LABELS = np.repeat([0, 1, 2], [70, 20, 10])
@@ -70,7 +71,7 @@ def test_shares_are_exact_in_expectation() -> None:
 
 @pytest.mark.parametrize("batch", [1, 7, 16, 100, 1000])
 def test_batches_differ_by_at_most_an_image_and_keep_the_limit(batch: int) -> None:
-    for sampling in (NATURAL, Sampling("oversample"), Sampling("oversample", every_batch=True)):
+    for sampling in (NATURAL, Sampling("oversample"), Sampling("oversample", every_batch=batch >= 3)):
         sampler = Sampler(sampling, LABELS, batch, np.random.default_rng(0))
         sizes = [len(rows) for rows in sampler.epoch()]
         assert len(sizes) == sampler.steps
@@ -86,6 +87,14 @@ def test_every_batch_holds_every_class_where_it_has_room(seed: int, batch: int) 
         counts = np.bincount(LABELS[rows], minlength=3)
         assert counts.max() - counts.min() <= 1
         assert counts.min() >= 1 or len(rows) < 3
+
+
+def test_a_batch_that_cannot_hold_every_class_is_refused() -> None:
+    every = Sampling("oversample", every_batch=True)
+    with pytest.raises(DataError, match="room for each of 3 classes, got batches of 2 images: raise --batch-size"):
+        Sampler(every, LABELS, 2, np.random.default_rng(0))
+    with_gaps = np.where(LABELS == 1, 0, LABELS)
+    assert Sampler(every, with_gaps, 2, np.random.default_rng(0)).steps == 50, "a class without images needs no room"
 
 
 def test_oversampling_sees_every_image_before_any_comes_again() -> None:

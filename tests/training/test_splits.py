@@ -85,7 +85,7 @@ def test_a_given_test_part_without_a_class_is_refused_by_name() -> None:
 
 def test_a_group_that_the_source_tore_apart_is_refused() -> None:
     groups = [*range(40), 0, *range(41, 60)]
-    with pytest.raises(DataError, match="the group of image 0 is in"):
+    with pytest.raises(DataError, match=r"the group of image train\[0\] is in"):
         split(dataset([0, 1] * 30, groups, ["train"] * 40 + ["test"] * 20), None, 0)
 
 
