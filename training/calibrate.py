@@ -133,4 +133,5 @@ def _minimised(loss: Callable[[Array], tuple[float, Array]], size: int, n: int) 
                      options={"maxiter": 1000, "ftol": 1e-15, "gtol": 1e-9 * n})  # fmt: skip
     if not np.isfinite(found.fun):
         raise ValueError(f"no calibration could be fitted to {n} images: {found.message}")
-    return found.x
+    parameters: Array = found.x
+    return parameters

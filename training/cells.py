@@ -130,7 +130,8 @@ def require_same(place: Place, config: TrainingConfig, fingerprint: str) -> None
 def keep_corrupted(place: Place, corrupted: CorruptedLogits) -> None:
     """Write what `load_cell` reads."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, places=corrupted.places, **corrupted.logits)
+    arrays: dict[str, Any] = {"places": corrupted.places, **corrupted.logits}
+    np.savez_compressed(buffer, **arrays)
     replace_file(place.corrupted, buffer.getvalue())
 
 
@@ -164,7 +165,7 @@ def replace_file(path: Path, content: bytes) -> None:
 
 def _of_cell(config: TrainingConfig, place: Place) -> TrainingConfig:
     """A run that was stopped resumes from its checkpoint."""
-    return replace(config, seed=place.seed, name=place.name, resume=True)
+    return replace(config, seed=place.seed, name=place.name, resume=None)
 
 
 def _made_with(config: TrainingConfig, place: Place, fingerprint: str) -> dict[str, Any]:

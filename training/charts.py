@@ -109,7 +109,7 @@ def dot_chart(
     left = gutter or 8.0
     name_height = 0.0 if gutter else 14.0
     box = _Box(left, 4.0, WIDTH - 12 - left, len(rows) * (row_height + name_height))
-    middles = box.top + name_height + row_height / 2 + (row_height + name_height) * np.arange(len(rows))
+    middles = box.top + name_height + row_height / 2 + (row_height + name_height) * np.arange(0.0, len(rows))
     body = [_frame(box, x, None)]
     if zero is not None:
         body.append(f'<path class="frame" d="M{n(box.across(x, zero))} {n(box.top)}v{n(box.height)}"/>')

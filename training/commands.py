@@ -169,7 +169,8 @@ def _parser() -> argparse.ArgumentParser:
             values = [getattr(c, field) for c in (TrainingConfig, Machine, Command) if hasattr(c, field)]
             if "type" in options:
                 options["type"] = _or_usage(options["type"])
-            sub.add_argument(name, **{"default": values[0] if values else None} | options)
+            options.setdefault("default", values[0] if values else None)
+            sub.add_argument(name, **options)
 
         return add
 

@@ -13,7 +13,8 @@ from training.imbalance import Imbalance
 from training.networks import NETWORKS
 
 AugmentedClasses = Literal["all", "rare"]
-Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+SettledPrecision = Literal["32-true", "bf16-mixed", "16-mixed"]
+Precision = Literal["auto", SettledPrecision]
 Compile = Literal["auto", "on", "off"]
 
 
@@ -60,7 +61,8 @@ class TrainingConfig:
     confidence: float = 0.95
     covers: Covers = "flag"
     holdout: bool = True
-    resume: bool = False
+    resume: bool | None = False
+    """None: where there is something to resume, without a word where there is not."""
     machine: Machine = Machine()
 
     def settled(self, dataset: Dataset) -> "TrainingConfig":

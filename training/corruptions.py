@@ -32,7 +32,7 @@ def corrupted(name: str, images: NDArray[np.uint8], rows: Rows) -> NDArray[np.ui
     Laws: deterministic; no image depends on its batch mates; images of equal size get the same noise at the same row.
     """
     corruption = CORRUPTIONS[name]
-    pixels = corruption.apply(images.astype(np.float32) / 255, rows, corruption.strength)
+    pixels = corruption.apply(images.astype(np.float32) / np.float32(255), rows, corruption.strength)
     return np.rint(255 * np.clip(pixels, 0, 1)).astype(np.uint8)
 
 
@@ -45,7 +45,8 @@ def _blur(pixels: Pixels, rows: Rows, strength: float) -> Pixels:
     """Edges are repeated, as scikit-image does, which made the originals."""
     del rows
     sigma = strength * min(pixels.shape[1:3]) / SIDE
-    return gaussian_filter(pixels, (0, sigma, sigma, 0), mode="nearest")
+    blurred: Pixels = gaussian_filter(pixels, (0, sigma, sigma, 0), mode="nearest")
+    return blurred
 
 
 def _brighter(pixels: Pixels, rows: Rows, strength: float) -> Pixels:
@@ -54,7 +55,8 @@ def _brighter(pixels: Pixels, rows: Rows, strength: float) -> Pixels:
     value = pixels.max(axis=3, keepdims=True)
     raised = np.minimum(value + strength, 1)
     factor = np.divide(raised, value, out=np.zeros_like(value), where=value > 0)
-    return np.where(value > 0, pixels * factor, raised)
+    brighter: Pixels = np.where(value > 0, pixels * factor, raised)
+    return brighter
 
 
 CORRUPTIONS: dict[str, Corruption] = {

@@ -81,7 +81,7 @@ class Dataset:
             digest.update(part)
         return digest.hexdigest()[:16]
 
-    def _identity(self) -> Iterator[bytes | NDArray[np.uint8]]:
+    def _identity(self) -> Iterator[bytes | memoryview]:
         yield json.dumps([self.classes, self.images.shape]).encode()
         yield self.labels.astype("<i8").tobytes()
         yield self.groups.astype("<i8").tobytes()
@@ -91,7 +91,7 @@ class Dataset:
         elif isinstance(self.images, ImageFiles):
             yield from map(self.images.files.stamp, self.images.rows)
         else:
-            yield np.ascontiguousarray(self.images)
+            yield np.ascontiguousarray(self.images).data
 
 
 def load_dataset(

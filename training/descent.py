@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from training.augment import Batch
+from training.devices import reduced
 from training.losses import ImageLoss
 from training.methods import Phase
 from training.networks import Network
@@ -29,7 +30,7 @@ class Descent:
         optimizer = torch.optim.SGD(parameters, self._peak, setting.schedule.momentum, nesterov=True,
                                     weight_decay=setting.schedule.weight_decay)  # fmt: skip
         self._fabric, self._loss = setting.fabric, loss
-        compiled = torch.compile(trained) if setting.compile else trained
+        compiled = cast(nn.Module, torch.compile(trained)) if setting.compile else trained
         self._network, self._optimizer = setting.fabric.setup(compiled, optimizer)
 
     def step(self, batch: Batch, size: int) -> Tensor:
@@ -51,7 +52,7 @@ class Descent:
 
     def summed(self, losses: Tensor) -> list[float]:
         """The mean loss of each whole batch, from what this process had of each, `(steps,)`."""
-        summed: list[float] = self._fabric.all_reduce(losses, reduce_op="sum").tolist()
+        summed: list[float] = reduced(self._fabric, losses, "sum").tolist()
         return summed
 
     def agree(self) -> None:
@@ -71,7 +72,7 @@ class Descent:
         if state.scaler:
             self._fabric.strategy.precision.load_state_dict(state.scaler)
 
-    def saved(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    def saved(self) -> tuple[Mapping[str, Any], dict[str, Any]]:
         """The states of the optimizer and of mixed precision's loss scale."""
         return self._optimizer.state_dict(), self._fabric.strategy.precision.state_dict()
 

@@ -5,14 +5,16 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Literal, cast
 
 import torch
 from lightning_fabric import Fabric, seed_everything
-from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from torch import Tensor
 from torch.distributed.distributed_c10d import _get_default_store
 
-from training.config import Machine, Precision
+from training.config import Machine, SettledPrecision
 from training.errors import DataError
 from training.memory import available_memory
 from training.processes import Ensemble
@@ -79,7 +81,7 @@ def _launch(machine: Machine) -> Devices:
         ensemble = Ensemble(fabric.global_rank, count, _get_default_store(), [*children])
         children.clear()  # Fabric's own observer of them would kill this process before it has said why
     room = available_memory() / 2 / 2**30 if machine.memory is None else machine.memory
-    least = -fabric.all_reduce(torch.tensor(-room, device=fabric.device), reduce_op="max").item()
+    least = -reduced(fabric, torch.tensor(-room, device=fabric.device), "max").item()
     return Devices(fabric, compiled, replace(machine, precision=precision, memory=least), ensemble)
 
 
@@ -96,7 +98,7 @@ def _require_possible(machine: Machine) -> None:
                         "--rdzv-endpoint FIRST-MACHINE:29500 -m training …")  # fmt: skip
 
 
-def _precision(machine: Machine) -> Precision:
+def _precision(machine: Machine) -> SettledPrecision:
     if machine.precision != "auto":
         return machine.precision
     fast = (
@@ -105,6 +107,11 @@ def _precision(machine: Machine) -> Precision:
         and torch.cuda.is_bf16_supported(including_emulation=False)
     )
     return "bf16-mixed" if fast else "32-true"
+
+
+def reduced(fabric: Fabric, values: Tensor, how: Literal["sum", "max"]) -> Tensor:
+    """The sum, or the largest, of each value over all processes."""
+    return cast(Tensor, fabric.all_reduce(values, reduce_op=how))  # of a tensor it makes a tensor
 
 
 def seed_all(seed: int) -> None:

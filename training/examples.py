@@ -35,7 +35,8 @@ class Share:
 class Examples(Protocol):
     """Labels `(n,)` to draw from, and the batches of what was drawn, on a device."""
 
-    labels: NDArray[np.int64]
+    @property
+    def labels(self) -> NDArray[np.int64]: ...
 
     def batches(self, drawn: Drawn, seed: Sequence[int], share: Share, device: torch.device) -> Iterator[Batch]:
         """For each draw of positions in `labels`, this process's share of the batch."""

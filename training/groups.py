@@ -57,7 +57,8 @@ def _among(hashes: Hashes, those: Hashes) -> NDArray[np.bool_]:
     """Which of the hashes `(n,)` are among those, which are in order; as `np.isin`, which needs six times as much."""
     if not len(those):
         return np.zeros(len(hashes), dtype=bool)
-    return those[np.searchsorted(those, hashes).clip(max=len(those) - 1)] == hashes
+    among: NDArray[np.bool_] = those[np.searchsorted(those, hashes).clip(max=len(those) - 1)] == hashes
+    return among
 
 
 def _require_known(path: Path, files: Paths, known: NDArray[np.bool_]) -> None:

@@ -1,7 +1,7 @@
 """Imbalance made on request: how many images of each class remain, and which."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from training.dataset import Dataset
 from training.errors import DataError
 
 Shape = Literal["step", "linear", "exponential"]
+SHAPES: dict[str, Shape] = {shape: shape for shape in get_args(Shape)}
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,12 @@ class Imbalance:
     @classmethod
     def parse(cls, text: str) -> "Imbalance":
         """Read `step:mu=0.5,rho=10`, `linear:rho=10` or `exponential:rho=100`, with `,most=5000` to cap."""
-        shape, _, rest = text.partition(":")
+        name, _, rest = text.partition(":")
         try:
             given = dict(pair.split("=", 1) for pair in rest.split(",") if pair)
-            if shape not in ("step", "linear", "exponential") or not {"rho"} <= set(given) <= {"rho", "mu", "most"}:
+            if name not in SHAPES or not {"rho"} <= set(given) <= {"rho", "mu", "most"}:
                 raise ValueError
-            imbalance = cls(shape, float(given["rho"]), float(given.get("mu", 0.5)),
+            imbalance = cls(SHAPES[name], float(given["rho"]), float(given.get("mu", 0.5)),
                             int(given["most"]) if "most" in given else None)  # fmt: skip
         except ValueError:
             raise DataError("expected an imbalance like step:mu=0.5,rho=10, linear:rho=10 or exponential:rho=100, "
@@ -69,4 +70,5 @@ def thin(
     largest = min(counts.max(), imbalance.most or counts.max())
     wanted = np.maximum(1, np.rint(imbalance.profile(len(counts)) * largest).astype(int))
     kept = [rng.permutation(np.flatnonzero(labels == k))[: wanted[k]] for k in range(len(counts))]
-    return rows[np.sort(np.concatenate(kept))]
+    thinned: NDArray[np.int64] = rows[np.sort(np.concatenate(kept))]
+    return thinned

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from training.devices import reduced
 from training.files import Images, Rows, batched, in_chunks
 from training.losses import ImageLoss
 from training.networks import Network
@@ -75,7 +76,7 @@ def judge(
         right = (logits.argmax(dim=1) == labels).double()
         columns = [torch.bincount(labels, v, minlength=k) for v in (torch.ones_like(right), losses, right)]
         sums = torch.stack(columns).to(fabric.device)
-    n, losses_of, hits = fabric.all_reduce(sums, reduce_op="sum").cpu().numpy()
+    n, losses_of, hits = reduced(fabric, sums, "sum").cpu().numpy()
     there = n > 0
     means = losses_of[there] / n[there]
     return float(means @ mix[there] / mix[there].sum()), tuple((hits[there] / n[there]).tolist())

@@ -25,7 +25,8 @@ def available_memory(root: Path = Path("/")) -> int:
 
     A group's usage counts cached files too; those not used lately are not held against it, as Kubernetes does not.
     """
-    return max(0, min([psutil.virtual_memory().available, *_left(root)]))
+    machine: int = psutil.virtual_memory().available
+    return max(0, min([machine, *_left(root)]))
 
 
 def _left(root: Path) -> Iterator[int]:

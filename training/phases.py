@@ -25,7 +25,9 @@ from training.setting import Setting
 MOST_LOOKED_AT = 10_000
 
 
-def train(setting: Setting, network: Network, method: Method, log: RunLog, *, resume: bool = False) -> list[Epoch]:
+def train(
+    setting: Setting, network: Network, method: Method, log: RunLog, *, resume: bool | None = False
+) -> list[Epoch]:
     """Train `network` in place by all phases of a method and return the learning curve.
 
     A resumed run ends with the very weights of one that was never interrupted (on the same devices). DataError where
@@ -46,11 +48,13 @@ def train(setting: Setting, network: Network, method: Method, log: RunLog, *, re
     return state.curve
 
 
-def _begun(log: RunLog, resume: bool) -> State:
+def _begun(log: RunLog, resume: bool | None) -> State:
     """Where to go on from; says so on standard error."""
-    state, kept = (log.resume(), None) if resume else (State(), log.restart())
-    if resume:
-        print(f"resuming after {state}" if state.curve else "nothing to resume: training anew", file=sys.stderr)
+    state, kept = (State(), log.restart()) if resume is False else (log.resume(), None)
+    if state.curve:
+        print(f"resuming after {state}", file=sys.stderr)
+    elif resume:
+        print("nothing to resume: training anew", file=sys.stderr)
     if kept is not None:
         print(f"training anew, without --resume; {kept} is the checkpoint of an attempt that was stopped, and stays "
               "until this one is finished", file=sys.stderr)  # fmt: skip
@@ -159,8 +163,8 @@ def after_training(setting: Setting, network: Network, method: Method) -> None:
 def _start_anew(head: nn.Module, seed: int) -> None:
     torch.manual_seed(_mixed(seed, 0))
     for layer in head.modules():
-        if hasattr(layer, "reset_parameters"):
-            layer.reset_parameters()
+        if (reset := getattr(layer, "reset_parameters", None)) is not None:
+            reset()
 
 
 def _mixed(*numbers: int) -> int:

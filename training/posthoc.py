@@ -44,10 +44,10 @@ class BalancedLogits:
     looks = False
 
     def __call__(self, network: Network, evidence: Evidence) -> None:
-        layer = output_layer(network.head)
+        bias = _bias(output_layer(network.head))
         shares = np.maximum(evidence.counts, 1) / np.maximum(evidence.counts, 1).sum()
         with torch.no_grad():
-            layer.bias -= torch.as_tensor(self.tau * np.log(shares), dtype=layer.bias.dtype, device=layer.bias.device)
+            bias -= torch.as_tensor(self.tau * np.log(shares), dtype=bias.dtype, device=bias.device)
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class TauNorm:
     def __call__(self, network: Network, evidence: Evidence) -> None:
         layer = output_layer(network.head)
         weight = layer.weight.detach().clone()
-        nn.init.zeros_(layer.bias)
+        nn.init.zeros_(_bias(layer))
         tau = self._best(network, layer, weight, evidence) if self.tau is None else self.tau
         _normalise(layer, weight, tau)
 
@@ -79,6 +79,12 @@ class TauNorm:
                 hits = network.head(evidence.features).argmax(dim=1) == evidence.labels
             values.append(np.mean([hits[evidence.labels == k].float().mean().item() for k in evidence.labels.unique()]))
         return float(TAUS[int(np.argmax(values))])
+
+
+def _bias(layer: nn.Linear | nn.Conv2d) -> Tensor:
+    """A cosine layer has none, and belongs to methods that change nothing after training."""
+    assert layer.bias is not None
+    return layer.bias
 
 
 def _normalise(layer: nn.Linear | nn.Conv2d, weight: Tensor, tau: float) -> None:

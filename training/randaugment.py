@@ -102,7 +102,8 @@ def _zoom(images: Tensor, corner: tuple[int, int]) -> Tensor:
     height, width = images.shape[2:]
     kept = [max(1, round(side * KEPT)) for side in (height, width)]
     top, left = corner[0] * (height - kept[0]), corner[1] * (width - kept[1])
-    return functional.resized_crop(images, top, left, *kept, [height, width])
+    zoomed: Tensor = functional.resized_crop(images, top, left, *kept, [height, width])
+    return zoomed
 
 
 def _blur(images: Tensor, sigma: float) -> Tensor:

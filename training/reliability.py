@@ -87,7 +87,8 @@ def equal_mass(probability: Array, mass: Array, n_bins: int = BINS) -> Bins:
     _, tied = np.unique(probability, return_inverse=True)
     masses = np.bincount(tied, mass)
     middle = (np.cumsum(masses) - masses / 2) / np.maximum(masses.sum(), np.finfo(float).tiny)
-    return np.minimum((middle * n_bins).astype(np.int64), n_bins - 1)[tied]
+    bins: Bins = np.minimum((middle * n_bins).astype(np.int64), n_bins - 1)[tied]
+    return bins
 
 
 @dataclass(frozen=True, eq=False)

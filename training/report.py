@@ -60,7 +60,9 @@ def render_report(manifest: Manifest, summary: str, curve: Sequence[Epoch], poli
     some = "" if len(named) == len(classes) else f"; named are the {len(named)} rarest of {len(classes)} classes"
     drawn = drawn_names(classes)
     in_legend = [name if full in named else None for name, full in zip(drawn, classes, strict=True)]
-    counts = {split: [table[name] for name in classes] for split, table in manifest.counts.items()}
+    counts: dict[str, list[int]] = {
+        split: [table[name] for name in classes] for split, table in manifest.counts.items()
+    }
     figures = [
         _key(classes, drawn),
         figure("Images of each class in each split", lambda ax: draw_counts(ax, drawn, counts)),

@@ -71,13 +71,14 @@ def draw_curve(ax: Axes, curve: Sequence[Epoch]) -> None:
     """Losses by epoch, the phases marked off. An epoch is a dot: one alone has no line."""
     steps = np.arange(1, len(curve) + 1)
     ax.plot(steps, [epoch.train_loss for epoch in curve], marker=".", label="train")
-    ax.plot(steps, [epoch.calibrate_loss for epoch in curve], marker=".", label="calibrate")
+    calibrate = np.array([epoch.calibrate_loss for epoch in curve], dtype=np.float64)  # None is NaN
+    ax.plot(steps, calibrate, marker=".", label="calibrate")
     for i in range(1, len(curve)):
         if curve[i].phase != curve[i - 1].phase:
             ax.axvline(i + 0.5, color="grey", linestyle=":")
             ax.annotate(f"{curve[i].phase} →", (i + 0.6, 0.95), xycoords=("data", "axes fraction"))
     ax.set(xlabel="epoch", ylabel="loss (nats)")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params("x", integer=True)
     ax.legend()
 
 

@@ -60,7 +60,7 @@ class State:
     best: Mapping[str, Any] | None = None
     network: Mapping[str, Any] | None = None
     optimizer: Mapping[str, Any] | None = None
-    scaler: Mapping[str, Any] | None = None
+    scaler: dict[str, Any] | None = None
     curve: list[Epoch] = field(default_factory=list)
 
     def __str__(self) -> str:

@@ -127,7 +127,7 @@ def _allocate(dataset: Dataset, rows: Rows, shares: Sequence[float], rng: np.ran
 def _quota(n: int, shares: Sequence[float]) -> NDArray[np.int64]:
     """n items by largest remainder; where n allows it, nobody goes without."""
     ideal = n * np.asarray(shares)
-    quota = np.floor(ideal).astype(np.int64)
+    quota: NDArray[np.int64] = np.floor(ideal).astype(np.int64)
     for p in np.argsort(quota - ideal, kind="stable")[: n - quota.sum()]:
         quota[p] += 1
     while n >= len(quota) and quota.min() == 0:

@@ -23,8 +23,8 @@ def text(x: SupportsFloat, y: SupportsFloat, words: str, key: str = "") -> str:
 
 def stroke(points: NDArray[np.float64]) -> str:
     """Moves and lines through points `(n, 2)`; a point that is not finite lifts the pen."""
-    drawn, down = "", False
-    for (a, b), there in zip(points, np.isfinite(points).all(axis=-1).tolist(), strict=True):
+    drawn, down, finite = "", False, np.isfinite(points)
+    for (a, b), there in zip(points, (finite[:, 0] & finite[:, 1]).tolist(), strict=True):
         if there:
             drawn += f"{' ' if down else 'M'}{n(a)} {n(b)}"
         down = there

@@ -80,10 +80,10 @@ def comparison(whole: tuple[Path, Comparison, list[TrainingConfig]]) -> Comparis
 def test_the_runs_are_paired_by_seed(whole: tuple[Path, Comparison, list[TrainingConfig]]) -> None:
     _, comparison, asked = whole
     assert [(c.name, c.method, c.seed, c.resume) for c in asked] == [
-        ("baseline-seed-0", "baseline", 0, True),
-        ("oversample-ratio-0.5-seed-0", "oversample:ratio=0.5", 0, True),
-        ("baseline-seed-1", "baseline", 1, True),
-        ("oversample-ratio-0.5-seed-1", "oversample:ratio=0.5", 1, True),
+        ("baseline-seed-0", "baseline", 0, None),
+        ("oversample-ratio-0.5-seed-0", "oversample:ratio=0.5", 0, None),
+        ("baseline-seed-1", "baseline", 1, None),
+        ("oversample-ratio-0.5-seed-1", "oversample:ratio=0.5", 1, None),
     ]
     a, b = (comparison.of(c.name) for c in CONTESTANTS)
     assert [(cell.method, cell.seed) for cell in comparison.cells] == [
