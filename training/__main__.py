@@ -70,7 +70,7 @@ def run(config: TrainingConfig, devices: Devices, models: Path, runs: Path) -> P
         policy, refused = default_policy(config, dataset.classes, calibration, calibration_priors, holdout)
         test = holdout.part("test")
         metrics = evaluate(policy, test, splits.mix(dataset), seed=config.seed)
-        print(as_table(metrics))
+        print(as_table(metrics, policy.document.rule.kind))
         if not config.holdout:
             log.finish()
             return None

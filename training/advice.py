@@ -127,12 +127,13 @@ ADVICE: tuple[Row, ...] = (
     Row(_uneven, "Do not judge by accuracy: look at the recall of each class and at the AUC.",
         "Buda et al. 2018, section 3.4"),
     Row(_even, "Train --method baseline: there is no imbalance to remedy.", "Buda et al. 2018, section 4.1"),
-    Row(_imbalanced, "Train --method baseline first and see whether the imbalance is a problem at all, then `compare` "
-        "it with remedies: how much harm it does depends on the task.", "Buda et al. 2018, section 4.1"),
-    Row(_imbalanced, "Try the rule priors first: it divides probabilities by the class priors, costs no training and "
-        "can be undone while the service runs.", "Buda et al. 2018, section 4.4"),
-    Row(_imbalanced, "Of the resamplings try oversample to full balance first: it rarely hurts a CNN and did not make "
-        "it overfit.", "Buda et al. 2018, section 4.1 and figures 7 and 8"),
+    Row(_imbalanced, "Start with what `run` does by itself, two-phase-oversample under the rule priors; `compare` "
+        "it with baseline and other remedies before you settle: how much harm imbalance does depends on the task.",
+        "Buda et al. 2018, section 4.1"),
+    Row(_imbalanced, "Keep the rule priors: it divides probabilities by the class priors, costs no training and can be "
+        "undone while the service runs.", "Buda et al. 2018, section 4.4"),
+    Row(_imbalanced, "Of the plain resamplings try oversample to full balance first: it rarely hurts a CNN and did not "
+        "make it overfit.", "Buda et al. 2018, section 4.1 and figures 7 and 8"),
     Row(_undersampled, "Undersample only where the frequent classes are redundant, or training time is what you lack.",
         "Buda et al. 2018, section 4.1"),
     Row(_rare("Rare both in number and against the others", lambda c: c.size == "few" and c.relatively_rare),

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NoReturn, get_args
 
 from decision.bundle import NAME_PATTERN
 from decision.certificates import Covers
@@ -152,8 +152,14 @@ def _require_policy(given: dict[str, Any]) -> None:
         raise DataError("expected a holdout with --recall: certificates come from held-out images")
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line; --help has the rest."""
+        self.exit(2, f"error: {message}; {self.prog} --help says more\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         "python -m training", description="From images to a bundle that can be served.", allow_abbrev=False
     )
     commands = parser.add_subparsers(dest="command", required=True)

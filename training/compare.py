@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from training.dataset import Dataset
 from training.errors import DataError, ExportError
 from training.lead import Lead
 from training.loading import load
+from training.locks import hold
 from training.robustness import corrupted_logits
 
 PENDING = "not trained yet"
@@ -38,6 +40,14 @@ def compare(
     configuration or of other data, or where nothing could be trained. Of several processes, the first alone reads and
     writes `out`, and tells the others what is to be trained and what failed; they end with None.
     """
+    with ExitStack() as opened:
+        lead.alone(lambda: opened.enter_context(hold(out / "lock", f"{out}: another comparison goes on there")))
+        return _compare(config, contestants, seeds, out, train, lead)
+
+
+def _compare(
+    config: TrainingConfig, contestants: Sequence[Contestant], seeds: int, out: Path, train: Train, lead: Lead
+) -> Comparison | None:
     configs = {Place(out, c.name, config.seed + s): c.config for s in range(seeds) for c in contestants}
     dataset = load(config)
     cells = lead.alone(lambda: held(configs, dataset.fingerprint())) or {}

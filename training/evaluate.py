@@ -14,6 +14,11 @@ from training.splits import strata
 
 RESAMPLES = 200
 REWEIGHTED = "_reweighted"
+MADE_FOR = {
+    "argmax": "accuracy, and gives up rare classes for it",
+    "priors": "balanced accuracy, and gives up accuracy for it",
+    "recall": "the certified recalls",
+}
 
 Weights: TypeAlias = NDArray[np.float64]
 Metric: TypeAlias = Callable[[Decisions, Labels, Weights], float]
@@ -153,12 +158,13 @@ def _interval(value: float, draws: list[float]) -> Interval:
     return Interval(value, float(np.fmin(value, low)), float(np.fmax(value, high)))
 
 
-def as_table(metrics: Mapping[str, Interval]) -> str:
-    """The metrics as lines a terminal shows, each re-weighted one beside its own."""
+def as_table(metrics: Mapping[str, Interval], rule: str) -> str:
+    """The metrics as lines a terminal shows, each re-weighted one beside its own; `rule` is what decided."""
     twins = {name for name in metrics if name.endswith(REWEIGHTED) and not name.startswith("recall/")}
     own = [name for name in metrics if name not in twins]
     width = max(map(len, own))
-    rows = [f"{'':<{width}}  {'test split as it is':<25}  re-weighted to the class mix of calibrate"]
+    rows = [f"labels by the rule {rule}, which is made for {MADE_FOR[rule]}"] if rule in MADE_FOR else []
+    rows += [f"{'':<{width}}  {'test split as it is':<25}  re-weighted to the class mix of calibrate"]
     for name in own:
         cells = [_cell(metrics[n]) for n in (name, *({name + REWEIGHTED} & twins))]
         rows.append("  ".join([f"{name:<{width}}", *(f"{cell:<25}" for cell in cells)]).rstrip())

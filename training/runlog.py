@@ -1,6 +1,5 @@
 """What a run leaves behind while it goes on: a checkpoint to resume from, and curves for TensorBoard."""
 
-import fcntl
 import os
 import pickle
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from training.errors import DataError
+from training.locks import hold
 
 CHECKPOINT = "checkpoint.pt"
 KEPT = "checkpoint.pt.old"
@@ -83,13 +83,8 @@ class RunLog:
 
     def __enter__(self) -> Self:
         if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (self._folder / LOCK).open("wb")
-            try:
-                fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except (BlockingIOError, PermissionError):  # as POSIX allows both
-                self._lock.close()
-                raise DataError(f"{self._folder}: another process is training this very run") from None
+            refusal = f"{self._folder}: another process is training this very run"
+            self._lock = hold(self._folder / LOCK, refusal)
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:

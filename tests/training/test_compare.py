@@ -4,6 +4,8 @@ import json
 import math
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -471,3 +473,14 @@ def test_a_broken_record_is_refused_by_name(out: Path, text: str) -> None:
     (out / "cells" / "baseline-seed-0.json").write_text(text)
     with pytest.raises(DataError, match="baseline-seed-0.json: expected the record of a cell; remove it"):
         compare(CONFIG, CONTESTANTS, 2, out, forbidden, Lead())
+
+
+def test_a_second_comparison_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    """The lock is one between processes."""
+    script = "import sys, time; from pathlib import Path; from training.locks import hold\n" \
+             "lock = hold(Path(sys.argv[1]) / 'lock', 'taken'); print('held', flush=True); time.sleep(60)"  # fmt: skip
+    with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        assert main(["compare", "digits", "--out", str(tmp_path), "--seeds", "1", "--epochs", "1"]) == 2
+        other.kill()

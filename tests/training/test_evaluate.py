@@ -144,7 +144,8 @@ def test_an_evaluation_is_the_seeds() -> None:
 def test_the_table_shows_every_interval_once_and_reweighted_ones_beside_their_own() -> None:
     metrics = {"accuracy": Interval(0.9, 0.8, 0.95), "accuracy_reweighted": Interval(0.7, 0.6, 0.75),
                "recall/x": Interval(0.5, 0.4, 0.6), "recall/x_reweighted": Interval(0.3, 0.2, 0.35)}  # fmt: skip
-    head, *lines = ev.as_table(metrics).splitlines()
+    rule, head, *lines = ev.as_table(metrics, "priors").splitlines()
+    assert rule == "labels by the rule priors, which is made for balanced accuracy, and gives up accuracy for it"
     assert [line.split() for line in lines] == [
         ["accuracy", "0.9000", "[0.8000,", "0.9500]", "0.7000", "[0.6000,", "0.7500]"],
         ["recall/x", "0.5000", "[0.4000,", "0.6000]"],

@@ -321,7 +321,7 @@ def test_advice_is_given_where_its_condition_holds_and_only_there(
 def test_imbalance_alone_turns_on_the_advice_on_remedies(calm: Findings) -> None:
     remedies = [row for row in ADVICE if row.seen(calm)]
     assert [row.advice.split(",")[0].split(":")[0][:24] for row in remedies] == [
-        "Train --method baseline ", "Try the rule priors firs", "Of the resamplings try o", "Undersample only where t",
+        "Start with what `run` do", "Keep the rule priors", "Of the plain resamplings", "Undersample only where t",
     ]  # fmt: skip
     assert not any(row.seen(replace(calm, rho=1.5)) for row in remedies)
     assert len(remedies) + len(CASES) == len(ADVICE)
