@@ -27,15 +27,15 @@ from decision.intervals import Interval
 from decision.label_shift import Known, NotIdentifiable, PriorsEstimate, estimate_priors
 from decision.label_shift_fit import LabelShiftFit, label_shift_fit
 from decision.policy import ABSTAIN, Decisions, Policy, PolicyDocument, parse_policy
-from decision.preview import Figures, Preview, preview
+from decision.preview import Comparison, Figures, Preview, preview
 from decision.priors import adjust
-from decision.replay import Replay, replay
+from decision.replay import Replay, Shares, replay
 
 __all__ = [
-    "ABSTAIN", "BrokenImage", "Bundle", "BundleError", "Calibration", "Certificate", "Decisions", "Fault", "Figures",
-    "Holdout", "ImageError", "InputSpec", "Interval", "Known", "LabelShiftFit", "Manifest", "NotCertifiable",
+    "ABSTAIN", "BrokenImage", "Bundle", "BundleError", "Calibration", "Certificate", "Comparison", "Decisions", "Fault",
+    "Figures", "Holdout", "ImageError", "InputSpec", "Interval", "Known", "LabelShiftFit", "Manifest", "NotCertifiable",
     "NotIdentifiable", "Policy", "PolicyDocument", "PolicyError", "Preview", "PriorsEstimate", "Replay",
-    "TooManyPixels", "UnsupportedImage", "adjust", "certify", "decode", "estimate_priors", "label_shift_fit",
+    "Shares", "TooManyPixels", "UnsupportedImage", "adjust", "certify", "decode", "estimate_priors", "label_shift_fit",
     "load_bundle", "objections", "parse_policy", "preview", "read_image", "replay", "save_bundle", "softmax",
     "to_input",
 ]  # fmt: skip

@@ -2,21 +2,21 @@
 
 from decision.certificates import Certificate
 from decision.policy import Policy
-from decision.preview import Preview
+from decision.preview import Comparison
 
 MOST_CHANGED = 0.2
-"""Share of the holdout's decisions, at the new policy's deployment priors, that may change unasked."""
+"""Share of the holdout's labels, at the new policy's deployment priors, that may change unasked."""
 
 
-def objections(preview: Preview, policy: Policy, against: Policy) -> tuple[str, ...]:
-    """Why `policy` should not take the place of `against` unasked; nothing where it may.
+def objections(found: Comparison, policy: Policy, against: Policy) -> tuple[str, ...]:
+    """Why `policy` should not take the place of `against`, as its preview `found`; nothing where it may unasked.
 
-    It would decide more than a fifth of the population differently, or promise less than `against` certifies: no
-    certificate for a class, a lower recall, less confidence, or the flag where the label was covered.
+    It would change more than MOST_CHANGED of the labels, or promise less than `against` certifies: no certificate for
+    a class, a lower recall, less confidence, or the flag where the label was covered.
     """
     said = []
-    if preview.changed is not None and preview.changed.value > MOST_CHANGED:
-        said.append(f"{preview.changed:.1%} of decisions would change, more than {MOST_CHANGED:.0%}")
+    if found.changed.value > MOST_CHANGED:
+        said.append(f"{found.changed:.1%} of labels would change, more than {MOST_CHANGED:.0%}")
     now = {certificate.class_name: certificate for certificate in policy.certificates}
     for before in against.certificates:
         if lost := _lost(before, now.get(before.class_name)):

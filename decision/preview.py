@@ -1,6 +1,6 @@
 """Preview: what a policy would do, from a bundle's test images re-weighted to the deployment priors."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan
 
 import numpy as np
@@ -10,10 +10,10 @@ from decision.arrays import Flags, Labels, Logits, Priors
 from decision.bundle import Bundle
 from decision.differences import Changes, Pairs, mean_difference, precision_difference, recall_difference
 from decision.differences import share_difference as shares_apart
-from decision.errors import listed
 from decision.holdout import Holdout
 from decision.intervals import Array, Interval, Intervals, recall
 from decision.mixtures import Strata, mean, precision, share
+from decision.moves import label_moves, require_policy
 from decision.policy import ABSTAIN, Policy
 from decision.rules import Cost
 
@@ -42,26 +42,38 @@ class Figures:
 
 
 @dataclass(frozen=True, eq=False)
-class Preview:
-    """Figures of a policy, of the one it is held against, and of policy less against, all at `priors` `(K,)`.
+class Comparison:
+    """Figures of the policy held against, and of policy less against, at the priors of the policy that is previewed.
 
-    They rest on n `(K,)` test images a class, a group of related images counting as one. `changed` is the share of
-    images that the two decide differently; `moves` `(K + 1, K + 1)` says from which label (of against) to which (of
-    policy), the last being none, as shares of all images.
+    `changed` is the share of images whose label (or abstention) differs between the two; flags do not count. `moves`
+    `(K + 1, K + 1)` says from which label (of against) to which (of policy), the last being none, as shares of all
+    images.
+    """
+
+    against: Figures
+    difference: Figures
+    changed: Interval
+    moves: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Preview:
+    """Figures of a policy at its deployment `priors` `(K,)`, and how it compares with the one it is held against.
+
+    They rest on n `(K,)` test images a class, a group of related images counting as one.
     """
 
     classes: tuple[str, ...]
     priors: Priors
     n: Array
     policy: Figures
-    against: Figures | None = None
-    difference: Figures | None = None
-    changed: Interval | None = None
-    moves: Array | None = None
+    comparison: Comparison | None = None
 
     def __str__(self) -> str:
-        blocks = [("policy", self.policy), ("against", self.against), ("difference", self.difference)]
-        return "\n\n".join(self._block(name, figures) for name, figures in blocks if figures is not None)
+        blocks = [("policy", self.policy)]
+        if self.comparison:
+            blocks += [("against", self.comparison.against), ("difference", self.comparison.difference)]
+        return "\n\n".join(self._block(name, figures) for name, figures in blocks)
 
     def _block(self, name: str, figures: Figures) -> str:
         kinds = ("recall", "precision", "label_share", "flag_recall", "flag_precision", "flagged_share")
@@ -93,23 +105,20 @@ def preview(bundle: Bundle, policy: Policy, *, against: Policy | None = None) ->
     strata = Strata(policy.deployment_priors, sample.n)
     costs = _costs(policy, against)
     ours = _Calls.of(sample, policy)
+    alone = Preview(bundle.classes, policy.deployment_priors, sample.n, _figures(sample, strata, ours, costs))
     if against is None:
-        return Preview(bundle.classes, policy.deployment_priors, sample.n, _figures(sample, strata, ours, costs))
+        return alone
     theirs = _Calls.of(sample, against)
-    return Preview(
-        bundle.classes, policy.deployment_priors, sample.n, _figures(sample, strata, ours, costs),
+    comparison = Comparison(
         _figures(sample, strata, theirs, costs), _differences(sample, strata, ours, theirs, costs),
         share(strata, sample.by_class((ours.labels != theirs.labels)[:, None])).at(0),
-        _moves(sample, strata, ours.labels, theirs.labels),
+        label_moves(ours.labels, theirs.labels, len(sample.n), sample.shares * strata.weights[sample.labels]),
     )  # fmt: skip
+    return replace(alone, comparison=comparison)
 
 
 def _require_own(bundle: Bundle, policy: Policy) -> None:
-    if not isinstance(policy, Policy):
-        raise TypeError(f"expected a Policy, as bundle.policy(document) gives, got {type(policy).__name__}")
-    if policy.classes != bundle.classes:
-        came = f"got one for {listed(policy.classes)}"
-        raise ValueError(f"expected a policy for the classes {listed(bundle.classes)}, {came}")
+    require_policy(policy, bundle.classes)
     same = policy.calibration.temperature == bundle.calibration.temperature
     if not same or not np.array_equal(policy.calibration.bias, bundle.calibration.bias):
         raise ValueError("expected a policy that this bundle compiled, got one with the calibration of another")
@@ -215,14 +224,6 @@ def _differences(sample: _Sample, strata: Strata, ours: _Calls, theirs: _Calls, 
         abstention=shares.at(-1) if ours.can_abstain or theirs.can_abstain else NEVER,
         cost=_cost_difference(sample, strata, ours, theirs, costs),
     )
-
-
-def _moves(sample: _Sample, strata: Strata, ours: Labels, theirs: Labels) -> Array:
-    k = len(sample.n)
-    cells = np.where(theirs == ABSTAIN, k, theirs) * (k + 1) + np.where(ours == ABSTAIN, k, ours)
-    weights = np.where(ours != theirs, sample.shares * strata.weights[sample.labels], 0.0)
-    moved: Array = np.bincount(cells, weights=weights, minlength=(k + 1) ** 2).astype(np.float64)
-    return moved.reshape(k + 1, k + 1)
 
 
 def _flag_hits(sample: _Sample, flags: Flags, can_flag: Flags) -> Array:

@@ -1,4 +1,4 @@
-"""python -m service: `bentoml serve` with the settings that this service wants; `token`, `policy`: its commands."""
+"""python -m service: serve a bundle; `token` and `policy` manage a service's tokens and its policy."""
 
 import argparse
 import ipaddress

@@ -82,8 +82,9 @@ class Access:
     async def require(self, request: Request, route: str) -> str:
         """The actor behind a request that may have this route of REQUIRED: its token's name.
 
-        Problem 401 without a token, 403 with one that is wrong, revoked or lacks the scope. A wrong one is
-        answered late. Where anybody may, a request with a useless token is anybody's.
+        Problem 401 without a token, 403 with one that is wrong, revoked or lacks the scope, 503 with one that is not
+        known while the store was never read. A wrong one is answered late. Where anybody may, a request with a useless
+        token is anybody's.
         """
         scope = REQUIRED[route]
         presented = _bearer(request)
@@ -93,7 +94,7 @@ class Access:
         if not presented:
             self._refuse("missing", Problem(401, "no-token", "expected the header Authorization: Bearer TOKEN",
                                             headers=CHALLENGE))  # fmt: skip
-        if token is None and not self._tokens.complete:
+        if token is None and not self._tokens.loaded:
             raise Problem(503, "store-unavailable", "tokens cannot be looked up: the store does not answer",
                           headers=RETRY_AFTER)  # fmt: skip
         if token is None or not token.live:

@@ -28,11 +28,10 @@ Noted: TypeAlias = tuple[str, int, int, NDArray[np.float64]]
 
 
 class AnswerLog:
-    """Notes answers in the request path, and stores them from a thread of its own, once a second or a thousand at once.
+    """Notes answers in the request path; a thread stores them, once a second or a thousand at once.
 
-    With the store down they wait, MOST_WAITING at most: then the oldest are dropped, and `dropped` is told how many.
-    It may be called by any thread.
-    The worker of a host for which `leads` is true prunes.
+    While the store is down at most MOST_WAITING wait: the oldest are dropped, and `dropped`, called from any thread, is
+    told how many. Prunes where `leads()` is true.
     """
 
     def __init__(self, store: AnswerStore, *, leads: Callable[[], bool], dropped: Callable[[int], object]) -> None:
@@ -44,10 +43,10 @@ class AnswerLog:
         self._writer = threading.Thread(target=self._write_on, name="answers", daemon=True)
         self._writer.start()
 
-    def note(self, id: str, revision: int, label: int, logits: NDArray[np.float64]) -> None:
+    def note(self, answer_id: str, revision: int, label: int, logits: NDArray[np.float64]) -> None:
         """Keep one answer: its calibrated logits `(K,)`, which are nobody's to change any more."""
         noted = self._noted
-        noted.append((id, revision, label, logits))
+        noted.append((answer_id, revision, label, logits))
         if len(noted) >= BATCH:
             self._full.set()
             if len(noted) > MOST_WAITING:
@@ -110,15 +109,15 @@ class AnswerLog:
 class _Pruner:
     """Prunes every ten minutes, a bounded step at a time, where this worker is the one that does."""
 
-    def __init__(self, store: AnswerStore, ours: Callable[[], bool]) -> None:
-        self._store, self._ours = store, ours
+    def __init__(self, store: AnswerStore, leads: Callable[[], bool]) -> None:
+        self._store, self._leads = store, leads
         self._steps: Iterator[int] = iter(())
         self._due = time.monotonic()
 
     def step(self) -> None:
         """One step of a pruning that is under way or due."""
         try:
-            if time.monotonic() >= self._due and self._ours():
+            if time.monotonic() >= self._due and self._leads():
                 self._due = time.monotonic() + PRUNE_SECONDS
                 self._steps = self._store.prune(time.time())
             next(self._steps, None)

@@ -2,34 +2,26 @@
 
 import asyncio
 import time
-from dataclasses import replace
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
 from decision import Fault, Policy, PolicyError, parse_policy
 from service import body, query
-from service.carry import change_of
+from service.limits import LARGEST_REVISION, MOST_LISTED
 from service.merge_patch import patched
 from service.policies import Enforced
-from service.preview_schemas import PreviewDocument, kept_figures
+from service.preconditions import expected, has_already, stale, tag
+from service.preview_schemas import PreviewDocument, preview_summary
 from service.problems import Problem
-from service.schemas import HistoryDocument, RevisionDocument, in_force
+from service.schemas import HistoryDocument, RevisionDocument, Rollback, change_of, in_force
 from service.store import Event, StaleError
 from service.worker import Worker, as_json, worker_of
 
-MOST_LISTED = 100
+USUALLY_LISTED = 20
 ASK_AGAIN_SECONDS = 0.05
-
-
-class Rollback(BaseModel):
-    """The body of POST /config/rollback."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    revision: int = Field(ge=1, lt=1 << 31)
 
 
 async def get_config(request: Request) -> Response:
@@ -38,8 +30,8 @@ async def get_config(request: Request) -> Response:
     await worker.access.require(request, "GET /config")
     query.only(request)
     enforced = await asyncio.to_thread(worker.policies.current)
-    if {_tag(enforced), "*"} & {tag.removeprefix("W/") for tag in query.entity_tags(request, "if-none-match")}:
-        return Response(status_code=304, headers={"ETag": _tag(enforced)})
+    if has_already(request, enforced):
+        return Response(status_code=304, headers={"ETag": tag(enforced)})
     return _in_force(enforced)
 
 
@@ -47,7 +39,7 @@ async def put_config(request: Request) -> Response:
     """Replace the policy: in force on every worker of this host before this returns."""
     worker = worker_of(request)
     actor = await worker.access.require(request, "PUT /config")
-    before = await _expected(request, worker)
+    before = await expected(request, worker)
     return await _change(request, worker, actor, before, await body.document(request))
 
 
@@ -55,7 +47,7 @@ async def patch_config(request: Request) -> Response:
     """Change a part of the policy, by a JSON merge patch."""
     worker = worker_of(request)
     actor = await worker.access.require(request, "PATCH /config")
-    before = await _expected(request, worker)
+    before = await expected(request, worker)
     document = before.policy.document.model_dump(mode="json")
     return await _change(request, worker, actor, before, patched(document, await body.document(request)))
 
@@ -64,7 +56,7 @@ async def rollback_config(request: Request) -> Response:
     """Put an earlier policy in force again, as a new revision. The guard does not stop it: it was in force before."""
     worker = worker_of(request)
     actor = await worker.access.require(request, "POST /config/rollback")
-    before = await _expected(request, worker)
+    before = await expected(request, worker)
     number = _revision_asked(await body.document(request))
     found = await asyncio.to_thread(worker.store.get, number)
     if found is None:
@@ -87,8 +79,8 @@ async def history(request: Request) -> Response:
     worker = worker_of(request)
     await worker.access.require(request, "GET /config/history")
     query.only(request, "limit", "before")
-    limit = query.number(request, "limit", 20, most=MOST_LISTED) or MOST_LISTED
-    before = query.number(request, "before", None, most=(1 << 31) - 1)
+    limit = query.number(request, "limit", most=MOST_LISTED) or USUALLY_LISTED
+    before = query.number(request, "before", most=LARGEST_REVISION)
     found = await asyncio.to_thread(worker.store.history, limit=limit + 1, before=before)
     listed = [RevisionDocument.model_validate(vars(entry)) for entry in found[:limit]]
     older = f"/config/history?limit={limit}&before={listed[-1].revision}" if len(found) > limit else None
@@ -108,13 +100,13 @@ async def _change(
     preview = await worker.previews.of(policy, before)
     if preview.objections and event != "rollback" and not forced:
         raise _guarded(preview)
-    change = change_of(worker.bundle, policy, actor, reason, event)
-    change = replace(change, figures=kept_figures(preview) | {"forced": forced})
+    kept = preview_summary(preview) | {"forced": forced}
+    change = change_of(worker.bundle, policy, actor, reason, event, kept)
     try:
         enforced = await asyncio.to_thread(worker.policies.change, before.revision, policy, change)
     except StaleError:
-        raise _stale(await asyncio.to_thread(worker.policies.current)) from None
-    return await _acknowledged(request, worker, enforced)
+        raise stale(await asyncio.to_thread(worker.policies.current)) from None
+    return await _answered(request, worker, enforced)
 
 
 async def _compiled(worker: Worker, document: Any) -> Policy:
@@ -125,41 +117,18 @@ async def _preview(worker: Worker, policy: Policy, against: Enforced) -> dict[st
     return (await worker.previews.with_answers(policy, against)).model_dump(mode="json", by_alias=True)
 
 
-async def _acknowledged(request: Request, worker: Worker, enforced: Enforced) -> Response:
+async def _answered(request: Request, worker: Worker, enforced: Enforced) -> Response:
     """At once; or as `Prefer: wait` asks, when every live host has it in force, and 202 where one has not in time."""
     seconds = query.wait(request)
     if seconds is None:
         return _in_force(enforced)
     deadline = time.monotonic() + seconds
+    await asyncio.to_thread(worker.policies.acknowledge)
     while behind := await asyncio.to_thread(worker.policies.behind, enforced.revision):
         if time.monotonic() > deadline:
             break
         await asyncio.sleep(ASK_AGAIN_SECONDS)
     return _in_force(enforced, 202 if behind else 200, {"Preference-Applied": f"wait={seconds:.0f}"})
-
-
-async def _expected(request: Request, worker: Worker) -> Enforced:
-    """What is in force, if If-Match names it: Problem 428 without, 412 when stale."""
-    tags = query.entity_tags(request, "if-match")
-    enforced = await asyncio.to_thread(worker.policies.current)
-    if not tags:
-        detail = f"expected If-Match with the ETag of GET /config, now {_tag(enforced)}"
-        raise Problem(428, "precondition-required", detail)
-    if not {_tag(enforced), "*"} & set(tags):
-        await asyncio.to_thread(worker.policies.catch_up)  # what names a revision of another host is not stale
-        enforced = await asyncio.to_thread(worker.policies.current)
-        if _tag(enforced) not in tags:
-            raise _stale(enforced, f"If-Match is {', '.join(tags)[:200]}")
-    return enforced
-
-
-def _stale(enforced: Enforced, came: str = "another change was first") -> Problem:
-    """With the document in force, so that a client can merge."""
-    return Problem(
-        412, "stale-revision", f"{came}, in force is {_tag(enforced)} (with the quotes)",
-        headers={"ETag": _tag(enforced)}, revision=enforced.revision,
-        current=in_force(enforced.policy, enforced.entry).model_dump(mode="json"),
-    )  # fmt: skip
 
 
 def _guarded(preview: PreviewDocument) -> Problem:
@@ -176,10 +145,6 @@ def _revision_asked(document: Any) -> int:
                                 '{"revision": n}')) from None  # fmt: skip
 
 
-def _tag(enforced: Enforced) -> str:
-    return f'"{enforced.revision}"'
-
-
 def _in_force(enforced: Enforced, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     document = in_force(enforced.policy, enforced.entry).model_dump(mode="json")
-    return as_json(document, status, {"ETag": _tag(enforced), "Cache-Control": "no-cache"} | (headers or {}))
+    return as_json(document, status, {"ETag": tag(enforced), "Cache-Control": "no-cache"} | (headers or {}))

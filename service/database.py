@@ -1,4 +1,4 @@
-"""The one database of the service's state: SQLite or PostgreSQL, its tables, and the version of their schema."""
+"""The one database of the service's state, SQLite or PostgreSQL: connections, transactions, and who is told of them."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,71 +9,24 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-VERSION = 3
+from service import tables
+
 BUSY_SECONDS = 10
 CONNECT_SECONDS = 5
 UPGRADE_LOCK = 0x45515549  # "EQUI": one upgrade at a time in a PostgreSQL database
-
-metadata = sa.MetaData()
-schema = sa.Table(
-    "schema", metadata,
-    sa.Column("one", sa.Integer, sa.CheckConstraint("one = 1"), primary_key=True, autoincrement=False),
-    sa.Column("version", sa.Integer, nullable=False),
-)  # fmt: skip
-revisions = sa.Table(
-    "revisions", metadata,
-    sa.Column("model", sa.String, primary_key=True),
-    sa.Column("revision", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("time", sa.String, nullable=False),
-    sa.Column("actor", sa.String, nullable=False),
-    sa.Column("reason", sa.String, nullable=False),
-    sa.Column("model_version", sa.String, nullable=False),
-    sa.Column("policy", sa.Text, nullable=False),
-    sa.Column("thresholds", sa.Text, nullable=False),
-    sa.Column("event", sa.String, nullable=False),
-    sa.Column("certificates", sa.Text, nullable=False),
-    sa.Column("figures", sa.Text, nullable=False),
-)  # fmt: skip
-hosts = sa.Table(
-    "hosts", metadata,
-    sa.Column("model", sa.String, primary_key=True),
-    sa.Column("host", sa.String, primary_key=True),
-    sa.Column("revision", sa.Integer, nullable=False),
-    sa.Column("seen", sa.DateTime(timezone=True), nullable=False),
-)  # fmt: skip
-answers = sa.Table(
-    "answers", metadata,
-    sa.Column("model", sa.String, primary_key=True),
-    sa.Column("id", sa.LargeBinary(16), primary_key=True),
-    sa.Column("model_version", sa.String, nullable=False),
-    sa.Column("revision", sa.Integer, nullable=False),
-    sa.Column("label", sa.SmallInteger, nullable=False),
-    sa.Column("probabilities", sa.LargeBinary, nullable=False),
-)  # fmt: skip
-tokens = sa.Table(
-    "tokens", metadata,
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("name", sa.String, nullable=False),
-    sa.Column("digest", sa.String, nullable=False),
-    sa.Column("scopes", sa.String, nullable=False),
-    sa.Column("created", sa.String, nullable=False),
-    sa.Column("revoked", sa.String),
-)  # fmt: skip
-_LIVE = tokens.c.revoked.is_(None)
-sa.Index("tokens_live_name", tokens.c.name, unique=True, sqlite_where=_LIVE, postgresql_where=_LIVE)
 
 
 class StoreError(Exception):
     """The database does not answer, or not as it should."""
 
-    final = False
+    permanent = False
     """Whether waiting is of no use."""
 
 
 class NewerSchema(StoreError):
     """The database was made by a later version of this service."""
 
-    final = True
+    permanent = True
 
 
 class Database:
@@ -89,17 +42,21 @@ class Database:
         except (SQLAlchemyError, OSError, ImportError, ValueError) as error:
             raise StoreError(f"the database cannot be opened: {_said(error)}") from error
         self._writer = self._engine.execution_options(for_writing=True)
-        self._prepared = False
+        self._ensured = False
+
+    @property
+    def is_postgresql(self) -> bool:
+        return self._engine.dialect.name == "postgresql"
 
     @property
     def notifies(self) -> bool:
-        """Whether several hosts may share it, which hear of each other's commits: PostgreSQL."""
-        return self._engine.dialect.name == "postgresql"
+        """Whether several hosts may share it, which hear of each other's commits."""
+        return self.is_postgresql
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """One consistent look."""
-        self.prepare()
+        self.ensure_schema()
         try:
             with self._engine.connect() as connection:
                 yield connection
@@ -109,7 +66,7 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
         """One transaction, on disk when the block ends; nothing of it where the block raises."""
-        self.prepare()
+        self.ensure_schema()
         try:
             with self._writer.begin() as connection:
                 yield connection
@@ -131,7 +88,7 @@ class Database:
         if not self.notifies:
             yield idle
             return
-        self.prepare()
+        self.ensure_schema()
         try:
             with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 connection.detach()  # it listens until it is closed, and never for anybody else
@@ -147,9 +104,9 @@ class Database:
         if self.notifies:
             connection.execute(sa.select(sa.func.pg_notify(channel, "")))
 
-    def prepare(self) -> None:
+    def ensure_schema(self) -> None:
         """Create or upgrade in one transaction; of several processes the first does it, the others wait."""
-        if self._prepared:
+        if self._ensured:
             return
         try:
             self._bring_up()
@@ -158,24 +115,20 @@ class Database:
             if isinstance(error, StoreError):
                 raise
             raise StoreError(f"the database cannot be opened: {_said(error)}") from error
-        self._prepared = True
+        self._ensured = True
 
     def _bring_up(self) -> None:
         with self._engine.connect() as connection:
-            if _version(connection) == VERSION:
+            if tables.version(connection) == tables.VERSION:
                 return
         with self._writer.begin() as connection:
-            if connection.dialect.name == "postgresql":  # SQLite's BEGIN IMMEDIATE locks by itself
+            if self.is_postgresql:  # SQLite's BEGIN IMMEDIATE locks by itself
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(UPGRADE_LOCK)))
-            found = _version(connection)
-            if found > VERSION:
-                raise NewerSchema(f"the database has schema {found}, this version knows {VERSION}")
-            if found < VERSION:
-                if 0 < found < 3:
-                    _tell_more_of_revisions(connection)
-                metadata.create_all(connection)  # what lacks tables only has them after this
-                connection.execute(sa.delete(schema))
-                connection.execute(sa.insert(schema).values(one=1, version=VERSION))
+            found = tables.version(connection)
+            if found > tables.VERSION:
+                raise NewerSchema(f"the database has schema {found}, this version knows {tables.VERSION}")
+            if found < tables.VERSION:
+                tables.upgrade(connection, found)
 
 
 def _heard(driver: Any, seconds: float, lost: type[Exception]) -> None:
@@ -185,20 +138,6 @@ def _heard(driver: Any, seconds: float, lost: type[Exception]) -> None:
             pass
     except lost as error:
         raise StoreError(f"the database cannot be listened to: {_said(error)}") from error
-
-
-def _version(connection: sa.Connection) -> int:
-    """0 with no tables; 1 before there was a table that says."""
-    inspector = sa.inspect(connection)
-    if inspector.has_table(schema.name):
-        return int(connection.execute(sa.select(schema.c.version)).scalar_one())
-    return int(inspector.has_table(revisions.name))
-
-
-def _tell_more_of_revisions(connection: sa.Connection) -> None:
-    """Schema 3: what kind of event a revision was, its certificates, and the figures of its preview."""
-    for column, default in (("event VARCHAR", "change"), ("certificates TEXT", "[]"), ("figures TEXT", "null")):
-        connection.exec_driver_sql(f"ALTER TABLE revisions ADD COLUMN {column} NOT NULL DEFAULT '{default}'")
 
 
 def _engine(url: str) -> sa.Engine:

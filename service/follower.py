@@ -1,13 +1,13 @@
-"""The one thread of a host that follows the database: what other hosts change is in force here within a second."""
+"""Following the database: each worker has a thread for it, and the one that holds the host's lock does it."""
 
 import logging
 import threading
 import time
 
-from service.database import Database
+from service.database import StoreError
 from service.host import HostPolicy
 from service.policies import PolicyInForce
-from service.store import CHANNEL, PolicyStore, StoreError
+from service.store import CHANNEL, PolicyStore
 
 log = logging.getLogger("equipoise")
 
@@ -17,10 +17,10 @@ HEARTBEAT_SECONDS = 3.0
 
 
 class Follower:
-    """Every worker has one, and one of them leads: it hears of commits, or looks once a second, and acknowledges."""
+    """Where its worker leads the host, it hears of commits, or looks once a second, and acknowledges."""
 
-    def __init__(self, policies: PolicyInForce, store: PolicyStore, database: Database) -> None:
-        self._policies, self._store, self._database = policies, store, database
+    def __init__(self, policies: PolicyInForce, store: PolicyStore) -> None:
+        self._policies, self._database = policies, store.database
         self._host: HostPolicy = policies.host
         self._unsettled = self._host.down_since is not None
         self._acknowledged = (0, 0.0)  # the revision, and when
@@ -36,12 +36,12 @@ class Follower:
     def _run(self) -> None:
         while not self._closed.is_set():
             try:
-                if self._host.lead():
+                if self._host.leads():
                     self._follow()
             except (StoreError, OSError) as error:
                 if self._host.down_since is None:
                     log.error("the last known policy goes on: %s", error)
-                self._host.store_answers(False)
+                self._host.note_database_down()
             except Exception:
                 log.exception("the follower starts again")
             self._closed.wait(TURN_SECONDS)
@@ -55,11 +55,10 @@ class Follower:
                 self._acknowledge(self._policies.catch_up())
                 if self._host.down_since is not None:
                     log.warning("the database answers again")
-                self._host.store_answers(True)
+                self._host.note_database_up()
                 wait(POLL_SECONDS)
 
     def _acknowledge(self, revision: int) -> None:
         said, when = self._acknowledged
-        if self._database.notifies and (revision != said or time.monotonic() > when + HEARTBEAT_SECONDS):
-            self._store.acknowledge(self._host.id, revision)
-            self._acknowledged = (revision, time.monotonic())
+        if revision != said or time.monotonic() > when + HEARTBEAT_SECONDS:
+            self._acknowledged = (self._policies.acknowledge(), time.monotonic())

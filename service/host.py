@@ -5,7 +5,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from service.kept import KeptPolicy
@@ -16,21 +16,19 @@ Publish = Callable[[Revision], None]
 
 
 class HostPolicy:
-    """Files in the state folder that all workers map or read; no database is needed to follow what is published here.
-
-    `revision` is the law of the host: a worker whose own is another reads anew before it answers.
-    """
+    """Files in the state folder that all workers map or read; what is published here needs no database."""
 
     def __init__(self, state: Path, model: str) -> None:
         self._word = SharedWord(state / f"{model}.revision")
         self._health = SharedWord(state / f"{model}.store")
         self._kept = KeptPolicy(state, model)
-        self._state, self._leader = state, state / f"{model}.follower"
+        self._lock_path = state / f"{model}.follower"
         self._leading: int | None = None
+        self.id = _host_id(state / "host.id")
 
     @property
     def revision(self) -> int:
-        """In force on this host: a plain memory read."""
+        """The revision in force on this host; a worker on another reloads before it answers."""
         return self._word.value
 
     @contextmanager
@@ -53,16 +51,22 @@ class HostPolicy:
         """When the database was last seen to stop answering, in seconds since the epoch; None while it answers."""
         return self._health.value / 1000 or None
 
-    def store_answers(self, answers: bool) -> None:
-        """Tell all workers whether the database answers."""
-        if answers != (self._health.value == 0):
+    def note_database_up(self) -> None:
+        """Tell all workers that the database answers."""
+        if self._health.value:
             with self._health.changing() as word:
-                word[0] = 0 if answers else int(time.time() * 1000)
+                word[0] = 0
 
-    def lead(self) -> bool:
-        """Whether this worker is the one that follows the database for its host; the kernel ends it with the worker."""
+    def note_database_down(self) -> None:
+        """Tell all workers that the database does not answer, and since when, unless it is known."""
+        if not self._health.value:
+            with self._health.changing() as word:
+                word[0] = int(time.time() * 1000)
+
+    def leads(self) -> bool:
+        """Whether this worker leads its host, taking the lock if it is free; the kernel releases it when it ends."""
         if self._leading is None:
-            fd = os.open(self._leader, os.O_RDWR | os.O_CREAT, 0o600)
+            fd = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -71,10 +75,13 @@ class HostPolicy:
             self._leading = fd
         return True
 
-    @property
-    def id(self) -> str:
-        """Of this state folder, the same at every start."""
-        path = self._state / "host.id"
-        with suppress(FileExistsError), path.open("x") as file:
-            file.write(uuid.uuid4().hex)
-        return path.read_text() or "nameless"
+
+def _host_id(path: Path) -> str:
+    """That of a state folder, made by whoever is first, and the same at every start."""
+    with path.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        if not (found := file.read()):
+            found = uuid.uuid4().hex
+            file.write(found)
+    return found

@@ -48,10 +48,10 @@ class Metrics:
                                     ("route",), buckets=BUCKETS, registry=registry)  # fmt: skip
         failures = Counter("equipoise_auth_failures_total", "Requests turned away for want of a token with the scope.",
                            ("reason",), registry=registry)  # fmt: skip
+        self._failures = {reason: failures.labels(reason) for reason in get_args(Reason)}
         dropped = Counter("equipoise_answers_dropped_total", "Answers that were given and never stored.",
                           MODEL, registry=registry)  # fmt: skip
         self._dropped = dropped.labels(**model)
-        self._failures = {reason: failures.labels(reason) for reason in get_args(Reason)}
         workers = Gauge("equipoise_workers", "Live workers by onnxruntime's execution provider.",
                         (*MODEL, "provider"), registry=registry, multiprocess_mode="livesum")  # fmt: skip
         workers.labels(**model, provider=provider).set(1)

@@ -4,6 +4,8 @@ from typing import Any
 
 from decision import PolicyDocument
 from service.body import IMAGE_FIELD
+from service.limits import LARGEST_REVISION, MOST_LISTED
+from service.schemas import Rollback
 
 
 def _policy_schema() -> dict[str, Any]:
@@ -36,8 +38,6 @@ IMAGE: dict[str, Any] = {
         **{kind: {"schema": _FILE} for kind in (*_IMAGE_TYPES, "application/octet-stream")},
     },
 }
-ANSWER_TEXT: dict[str, Any] = {"content": {"text/plain": {"schema": {"type": "string"}}}}
-BEARER: dict[str, Any] = {"bearer": {"type": "http", "scheme": "bearer"}}
 MAY_NEED_TOKEN: list[dict[str, list[str]]] = [{}, {"bearer": []}]
 NEEDS_TOKEN: list[dict[str, list[str]]] = [{"bearer": []}]
 PROBLEM: dict[str, Any] = {
@@ -70,32 +70,25 @@ PROBLEM: dict[str, Any] = {
 POLICY: dict[str, Any] = {"required": True, "content": {"application/json": {"schema": _policy_schema()}}}
 
 
-def _query(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
-    return {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
+def _parameter(
+    where: str, name: str, schema: dict[str, Any], description: str, required: bool = False
+) -> dict[str, Any]:
+    return {"name": name, "in": where, "required": required, "schema": schema, "description": description}
 
 
-EXPLAIN = _query("explain", {"type": "boolean"}, "Add calibrated and adjusted probabilities, thresholds and ratios.")
-REASON = _query("reason", {"type": "string"}, "Kept with the revision.")
-DRY_RUN = _query("dry_run", {"type": "boolean"}, "Validate and preview only.")
-FORCE = _query("force", {"type": "boolean"}, "Do what the guard would stop.")
-IF_MATCH: dict[str, Any] = {
-    "name": "If-Match",
-    "in": "header",
-    "required": True,
-    "schema": {"type": "string"},
-    "description": "The ETag of GET /config: 428 without, 412 when stale.",
-}
-PREFER: dict[str, Any] = {
-    "name": "Prefer",
-    "in": "header",
-    "required": False,
-    "schema": {"type": "string"},
-    "description": "wait=5: answer when every live host has the change in force, or 202 after 5 seconds.",
-}
-OF_A_CHANGE = [IF_MATCH, REASON, DRY_RUN, FORCE, PREFER]
+_SWITCH, _TEXT = {"type": "boolean"}, {"type": "string"}
+EXPLAIN = _parameter("query", "explain", _SWITCH, "Add calibrated and adjusted probabilities, thresholds and ratios.")
+OF_A_CHANGE = [
+    _parameter("header", "If-Match", _TEXT, "The ETag of GET /config: 428 without, 412 when stale.", required=True),
+    _parameter("query", "reason", _TEXT, "Kept with the revision."),
+    _parameter("query", "dry_run", _SWITCH, "Validate and preview only."),
+    _parameter("query", "force", _SWITCH, "Do what the guard would stop."),
+    _parameter("header", "Prefer", _TEXT,
+               "wait=5: answer when every live host has the change in force, or 202 after 5 seconds."),
+]  # fmt: skip
 OF_HISTORY = [
-    _query("limit", {"type": "integer", "minimum": 1, "maximum": 100}, "How many revisions."),
-    _query("before", {"type": "integer", "minimum": 1}, "Older than this one."),
+    _parameter("query", "limit", {"type": "integer", "minimum": 1, "maximum": MOST_LISTED}, "How many revisions."),
+    _parameter("query", "before", {"type": "integer", "minimum": 1, "maximum": LARGEST_REVISION}, "Older than this."),
 ]
 PATCH: dict[str, Any] = {
     "required": True,
@@ -103,14 +96,5 @@ PATCH: dict[str, Any] = {
 }
 ROLLBACK: dict[str, Any] = {
     "required": True,
-    "content": {
-        "application/json": {
-            "schema": {
-                "type": "object",
-                "required": ["revision"],
-                "properties": {"revision": {"type": "integer", "minimum": 1}},
-                "additionalProperties": False,
-            }
-        }
-    },
+    "content": {"application/json": {"schema": Rollback.model_json_schema()}},
 }

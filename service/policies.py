@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from decision import Bundle, Policy, PolicyDocument, PolicyError
-from service.carry import settled
+from service.carry import carried, restored
+from service.database import StoreError
 from service.host import HostPolicy
-from service.store import Change, PolicyStore, Revision, StaleError, StoreError
+from service.store import Change, PolicyStore, Revision, StaleError
 
 log = logging.getLogger("equipoise")
 
@@ -33,7 +34,7 @@ class PolicyInForce:
 
     When `change` returns, the next request on every worker is decided by the new revision: each compares the shared
     word first, and reads what the host keeps where it has moved. The database is asked only by who changes the
-    policy, and by the host's follower.
+    policy, by the host's follower, and by a worker that finds no kept file as new as the word.
     """
 
     def __init__(self, bundle: Bundle, store: PolicyStore, host: HostPolicy) -> None:
@@ -63,7 +64,7 @@ class PolicyInForce:
             self.catch_up()
             raise
         except StoreError:
-            self.host.store_answers(False)
+            self.host.note_database_down()
             raise
         log.warning("policy revision %d by %s: %r", entry.revision, entry.actor, entry.reason)
         return Enforced(policy, entry)
@@ -71,28 +72,33 @@ class PolicyInForce:
     def catch_up(self) -> int:
         """Put in force what other hosts stored, or what a writer stored that was killed before it could.
 
-        What is in force, should the database have lost it, is stored again. Raises StoreError.
+        What is in force, should the database have lost it, is stored again. Returns the revision that is in force on
+        this host now. Raises StoreError.
         """
         last = self._store.last()
         if last is None or last.revision != self.host.revision:
             with self.host.changing() as publish:
-                last = settled(self._store, self._bundle, self.host.kept(), carry=False)
+                last = restored(self._store, self._bundle, self.host.kept())
                 publish(last)
         return last.revision
 
     def settle(self) -> None:
         """`catch_up` of a start that found no database: this bundle's version is stored too."""
         with self.host.changing() as publish:
-            publish(settled(self._store, self._bundle, self.host.kept()))
+            publish(carried(self._store, self._bundle, restored(self._store, self._bundle, self.host.kept())))
+
+    def acknowledge(self) -> int:
+        """Tell the hosts that share the database which revision this one decides by. Raises StoreError."""
+        revision = self.host.revision
+        if self._store.database.notifies:
+            self._store.acknowledge(self.host.id, revision)
+        return revision
 
     def behind(self, revision: int) -> list[str]:
-        """The live hosts that decide by an older revision: none on a database of one host. Raises StoreError."""
-        if not self._store.database.notifies:
-            return []
-        self._store.acknowledge(self.host.id, self.host.revision)
-        return self._store.behind(revision)
+        """The live hosts that have not acknowledged `revision`: none on a database of one host. Raises StoreError."""
+        return self._store.behind(revision) if self._store.database.notifies else []
 
-    def ailments(self) -> list[str]:
+    def degraded(self) -> list[str]:
         """What an operator should know, in words; nothing where all is well."""
         said, down, entry = [], self.host.down_since, self.current().entry
         if down is not None:
@@ -125,18 +131,18 @@ class PolicyInForce:
                 self._failed_at = (word, time.monotonic())
 
 
-def prepare(bundle: Bundle, store: PolicyStore, host: HostPolicy) -> PolicyInForce:
+def first_in_force(bundle: Bundle, store: PolicyStore, host: HostPolicy) -> PolicyInForce:
     """Once a start, before any worker: have a policy for this bundle version stored, kept and in force.
 
     With the database down, the policy that this host kept goes on. Raises StoreError where it kept none.
     """
     with host.changing() as publish:
         try:
-            entry = settled(store, bundle, host.kept())
-            host.store_answers(True)
+            entry = carried(store, bundle, restored(store, bundle, host.kept()))
+            host.note_database_up()
         except StoreError as error:
             kept = host.kept()
-            if kept is None or error.final:
+            if kept is None or error.permanent:
                 raise
             try:
                 bundle.policy(kept.policy)
@@ -144,6 +150,6 @@ def prepare(bundle: Bundle, store: PolicyStore, host: HostPolicy) -> PolicyInFor
                 raise StoreError(f"{error}; the policy kept here cannot be: {impossible}") from error
             log.error("the last known policy, revision %d, is in force: %s", kept.revision, error)
             entry = kept
-            host.store_answers(False)
+            host.note_database_down()
         publish(entry)
     return PolicyInForce(bundle, store, host)

@@ -8,25 +8,26 @@ import textwrap
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, get_args
+from typing import Any, Literal, NoReturn, get_args
 
 from decision.certificates import Covers
+from service.limits import LARGEST_REVISION, LONGEST_WAIT, MOST_LISTED
 from service.policy_client import UNUSABLE, Refused
 
 HERE = "http://127.0.0.1:3000"
-LONGEST_WAIT = 30
 EPILOG = """\
 The token is that of EQUIPOISE_TOKEN or EQUIPOISE_ADMIN_TOKEN, or in --token-file.
 
 exit codes:
   0  done
   1  the policies differ (diff)
-  2  bad usage, or a policy that cannot be (400, 422)
+  2  bad usage, or a policy that cannot be (422, other 4xx)
   3  stopped by the guard (409); --force does it all the same
   4  somebody was first (412)
   5  no token, or not one that may (401, 403)
   6  the service does not answer, or cannot now (429, 5xx)
   7  stored, but not in force on every host within --wait (202)
+130  interrupted
 """
 
 
@@ -61,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
                   "force with a file A; without any, the one before with the one in force.")  # fmt: skip
     add("policies", nargs="*", metavar="A B", help="a revision's number, a file, or - for stdin")
     add = command("history", "Show the revisions, newest first.")
-    add("--limit", type=_from_1, default=20, metavar="N", help="how many, 100 at most (default: 20)")
+    add("--limit", type=_from_1, default=20, metavar="N", help=f"how many, {MOST_LISTED} at most (default: 20)")
     add("--before", type=_from_1, metavar="REVISION", help="only those before")
     add = command("rollback", "Put an earlier policy in force again. The guard does not stop it.")
     add("revision", type=_from_1, nargs="?", metavar="REVISION", help="default: the one before that in force")
@@ -69,8 +70,8 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def wanted(given: argparse.Namespace, policy: dict[str, Any]) -> tuple[bool, bytes]:
-    """Whether a whole document is wanted, and it as JSON; else the merge patch (RFC 7396) of `policy` that is."""
+def wanted(given: argparse.Namespace, policy: dict[str, Any]) -> tuple[Literal["PUT", "PATCH"], bytes]:
+    """How to ask for what is wanted, and as JSON a whole document to PUT, or what to PATCH `policy` with (RFC 7396)."""
     patch: dict[str, Any] = {}
     rule = {name: value for name in ("confidence", "covers", "priority") if (value := getattr(given, name)) is not None}
     if given.recall:
@@ -86,7 +87,7 @@ def wanted(given: argparse.Namespace, policy: dict[str, Any]) -> tuple[bool, byt
         raise Refused(UNUSABLE, f"expected a FILE with a policy, or options that change the one in force, got {came}")
     if len(dict(given.recall)) < len(given.recall):
         raise Refused(UNUSABLE, "expected one --recall for each class")
-    return (False, json.dumps(patch).encode()) if given.file is None else (True, read(given.file))
+    return ("PATCH", json.dumps(patch).encode()) if given.file is None else ("PUT", read(given.file))
 
 
 def read(name: str) -> bytes:
@@ -134,7 +135,7 @@ def _exactly(new: Any, old: Any) -> Any:
     return dict.fromkeys(old) | new if isinstance(new, dict) and isinstance(old, dict) else new
 
 
-def _from_1(text: str, most: int = (1 << 31) - 1) -> int:
+def _from_1(text: str, most: int = LARGEST_REVISION) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 11 and 1 <= int(text) <= most):
         raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {most}, got {text!r}")
     return int(text)

@@ -11,7 +11,7 @@ from service.policy_text import problem_lines
 DONE, DIFFERENT, UNUSABLE, GUARDED, STALE, FORBIDDEN, UNAVAILABLE, PENDING = range(8)
 CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 60.0
 
-_CODES = {400: UNUSABLE, 401: FORBIDDEN, 403: FORBIDDEN, 409: GUARDED, 412: STALE, 413: UNUSABLE, 422: UNUSABLE}
+_CODES = {401: FORBIDDEN, 403: FORBIDDEN, 409: GUARDED, 412: STALE, 429: UNAVAILABLE}
 
 
 class Refused(Exception):
@@ -93,7 +93,7 @@ class ConfigClient:
             if answer.is_success and holds in found:
                 return answer.status_code, found
             if answer.is_error and str(found.get("type")).startswith("urn:equipoise:problem:"):
-                code = _CODES.get(answer.status_code, UNAVAILABLE)
+                code = _CODES.get(answer.status_code, UNUSABLE if answer.is_client_error else UNAVAILABLE)
                 raise Refused(code, *problem_lines(answer.status_code, found), problem=found)
         came = f"{answer.status_code} {answer.headers.get('content-type', '')}".rstrip()
         raise Refused(UNAVAILABLE, f"expected an Equipoise service at {self._url}, got {came} for {path}")

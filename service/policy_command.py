@@ -47,15 +47,15 @@ def _get(client: ConfigClient, given: argparse.Namespace) -> int:
 
 def _set(client: ConfigClient, given: argparse.Namespace) -> int:
     before = client.in_force()
-    whole, document = wanted(given, before["policy"])
+    method, document = wanted(given, before["policy"])
     switches = {name: "true" for name in ("force", "dry_run") if getattr(given, name)}
-    return _change(client, given, before, "PUT" if whole else "PATCH", "/config", document, **switches)
+    return _change(client, given, before, method, "/config", document, **switches)
 
 
 def _preview(client: ConfigClient, given: argparse.Namespace) -> int:
     in_force = client.in_force()["policy"]
-    whole, document = wanted(given, in_force)
-    if not whole:
+    method, document = wanted(given, in_force)
+    if method == "PATCH":
         document = json.dumps(patched(in_force, json.loads(document))).encode()
     found = client.preview(document)
     return _show(given, found, preview_lines(found, given.top))

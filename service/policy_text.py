@@ -17,7 +17,7 @@ _PLAIN = "\x1b[0m"
 
 
 def as_printed(lines: Iterable[str], *, colour: bool) -> str:
-    """The lines without anything that would steer a terminal; with `colour`, but for that of their marks."""
+    """The lines with control characters escaped; with `colour`, the marks coloured."""
     text = "\n".join("".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in lines)
     if colour:
         return re.sub(r"([▲▼]) [+-][\d.e+-]+", lambda found: f"{_COLOURS[found[1]]}{found[0]}{_PLAIN}", text)
@@ -47,7 +47,7 @@ def changed_lines(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str
     old, new = _leaves(before["policy"]), _leaves(after["policy"])
     changes = [f"  {place}: {old.get(place, 'nothing')} → {new.get(place, 'nothing')}"
                for place in dict.fromkeys([*old, *new]) if old.get(place) != new.get(place)]  # fmt: skip
-    yield from first(changes or ["  the same policy"])
+    yield from at_most_ten(changes or ["  the same policy"])
     yield from certificate_lines(after)
 
 
@@ -55,7 +55,7 @@ def history_lines(found: dict[str, Any]) -> Iterator[str]:
     """A page of history."""
     rows = [["revision", "time", "actor", "event", "changed", "reason"]]
     for entry in found["revisions"]:
-        share = ((entry.get("figures") or {}).get("changed") or {}).get("value")
+        share = entry["preview"] and entry["preview"]["changed"]["value"]
         rows.append([str(entry["revision"]), _time(entry["time"]), entry["actor"], entry["event"],
                      "" if share is None else f"{share:.1%}", entry["reason"]])  # fmt: skip
     yield from table(rows, width=None)
@@ -65,18 +65,18 @@ def history_lines(found: dict[str, Any]) -> Iterator[str]:
 
 def problem_lines(status: int, problem: dict[str, Any]) -> Iterator[str]:
     """What the service says is wrong, and what to do."""
-    preview, current = problem.get("preview"), problem.get("current")
-    if status == 409 and isinstance(preview, dict):
-        yield from objection_lines(preview["objections"])
-    elif status == 412 and isinstance(current, dict):
+    if status == 409:
+        yield from objection_lines(problem["preview"]["objections"])
+    elif status == 412:
+        current = problem["current"]
         who = f"by {current['actor']}, {_time(current['time'])}"
         yield f"somebody was first: in force is revision {current['revision']}, {who}"
         yield from [f"reason: {current['reason']}"] if current["reason"] else []
     elif errors := problem.get("errors"):
-        yield f"{problem.get('title')}:"
+        yield f"{problem['title']}:"
         yield from (f"  {error['pointer'] or 'document'}: {error['detail']}" for error in errors)
     else:
-        yield str(problem.get("detail"))
+        yield problem["detail"]
     if status == 401:
         yield "EQUIPOISE_TOKEN or --token-file gives one"
 
@@ -101,7 +101,7 @@ def _leaves(value: Any, *keys: str) -> dict[str, str]:
     return {} if value is None else {pointer(*keys): json.dumps(value, ensure_ascii=False)}
 
 
-def first(lines: list[str]) -> list[str]:
+def at_most_ten(lines: list[str]) -> list[str]:
     """The first ten, and how many there are besides."""
     more = len(lines) - MOST_LISTED
     return lines if more <= 0 else [*lines[:MOST_LISTED], f"  and {more} more"]

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from decision import Figures, Interval, Policy, PolicyDocument, Preview, Replay
+from decision import Comparison, Figures, Interval, Policy, PolicyDocument, Preview, Replay, Shares
 from decision.intervals import Array, Intervals
 from service.schemas import CertificateDocument, IntervalDocument, certified
 
@@ -34,42 +34,38 @@ class FiguresDocument(BaseModel):
     cost: IntervalDocument
 
 
-class MoveDocument(BaseModel):
-    """From one label to another (null: none), as a share of all images."""
-
-    model_config = ConfigDict(populate_by_name=True)
-
+class _Move(BaseModel):
     from_: str | None = Field(alias="from")
     to: str | None
+
+
+class MoveDocument(_Move):
+    """From one label to another (null: none), as a share of all images."""
+
     share: float
 
 
-class CountedMoveDocument(BaseModel):
+class CountedMoveDocument(_Move):
     """From one label to another (null: none), as a number of answers."""
 
-    model_config = ConfigDict(populate_by_name=True)
-
-    from_: str | None = Field(alias="from")
-    to: str | None
     count: int
 
 
-class ClassShareDocument(BaseModel):
-    """Shares of the answers with a class as label and, where it can be flagged, flagged: before and after."""
+class SharesDocument(BaseModel):
+    """Shares of the answers per class: with the label; with the flag, of classes that can be flagged."""
 
-    label_before: float
-    label_after: float
-    flagged_before: float | None
-    flagged_after: float | None
+    label_share: dict[str, float]
+    flagged_share: dict[str, float]
 
 
 class ReplayDocument(BaseModel):
     """What a policy would have done with the last n answers of this bundle version, beside the one in force."""
 
     n: int
+    policy: SharesDocument
+    against: SharesDocument
     changed: IntervalDocument
     moves: list[CountedMoveDocument]
-    classes: dict[str, ClassShareDocument]
 
 
 class PreviewDocument(BaseModel):
@@ -90,45 +86,40 @@ class PreviewDocument(BaseModel):
     answers: ReplayDocument | None = None
 
 
-def preview_document(found: Preview, policy: Policy, revision: int, objections: tuple[str, ...]) -> PreviewDocument:
-    """The public form of a preview held against the policy in force, `revision`."""
-    assert found.against
-    assert found.difference
-    assert found.changed
-    assert found.moves is not None
+def preview_document(
+    found: Preview, comparison: Comparison, policy: Policy, revision: int, objections: tuple[str, ...]
+) -> PreviewDocument:
+    """The public form of a preview and its comparison with the policy in force, `revision`."""
     names = found.classes
     return PreviewDocument(
         revision=revision, policy=policy.document, thresholds=policy.thresholds,
         certificates=[certified(certificate) for certificate in policy.certificates],
         deployment_priors=policy.by_class(policy.deployment_priors), images=policy.by_class(found.n),
-        figures=_figures(names, found.policy), against=_figures(names, found.against),
-        difference=_figures(names, found.difference), changed=_interval(found.changed),
+        figures=_figures(names, found.policy), against=_figures(names, comparison.against),
+        difference=_figures(names, comparison.difference), changed=_interval(comparison.changed),
         moves=[MoveDocument.model_validate({"from": source, "to": target, "share": share})
-               for source, target, share in _moves(names, found.moves)],
+               for source, target, share in _moves(names, comparison.moves)],
         objections=list(objections),
     )  # fmt: skip
 
 
 def replay_document(found: Replay) -> ReplayDocument:
     """The public form of a replay of at least one answer."""
-    per_class = (found.labels_before, found.labels_after, found.flagged_before, found.flagged_after)
-    rows = [[None if np.isnan(value) else value for value in row] for row in np.column_stack(per_class).tolist()]
     return ReplayDocument(
-        n=found.n, changed=_interval(found.changed),
+        n=found.n, policy=_shares(found.classes, found.policy), against=_shares(found.classes, found.against),
+        changed=_interval(found.changed),
         moves=[CountedMoveDocument.model_validate({"from": source, "to": target, "count": int(count)})
                for source, target, count in _moves(found.classes, found.moves)],
-        classes={name: ClassShareDocument(**dict(zip(ClassShareDocument.model_fields, row, strict=True)))
-                 for name, row in zip(found.classes, rows, strict=True)},
     )  # fmt: skip
 
 
-def kept_figures(preview: PreviewDocument) -> dict[str, Any]:
+def preview_summary(preview: PreviewDocument) -> dict[str, Any]:
     """What a revision keeps of its preview: without matrices and moves, which the holdout gives again."""
     matrices = {part: {"confusion"} for part in ("figures", "against", "difference")}
-    figures: dict[str, Any] = preview.model_dump(
+    kept: dict[str, Any] = preview.model_dump(
         mode="json", include={"revision", "changed", "objections", "images", *matrices}, exclude=matrices
     )
-    return figures
+    return kept
 
 
 def _figures(names: tuple[str, ...], figures: Figures) -> FiguresDocument:
@@ -150,6 +141,14 @@ def _figures(names: tuple[str, ...], figures: Figures) -> FiguresDocument:
 
 def _interval(found: Interval) -> IntervalDocument:
     return IntervalDocument.model_validate(asdict(found) | {"value": None if np.isnan(found.value) else found.value})
+
+
+def _shares(names: tuple[str, ...], found: Shares) -> SharesDocument:
+    flagged = zip(names, found.flagged_share.tolist(), strict=True)
+    return SharesDocument(
+        label_share=dict(zip(names, found.label_share.tolist(), strict=True)),
+        flagged_share={name: share for name, share in flagged if not np.isnan(share)},
+    )
 
 
 def _rows(values: Array) -> list[list[float | None]]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from service.policy_text import certificate_lines, first, objection_lines, table
+from service.policy_text import at_most_ten, certificate_lines, objection_lines, table
 
 FIGURES = {"recall": 0, "precision": 0, "label_share": 1, "flagged_share": 1}
 """The columns of a preview, and the decimals of their percentages."""
@@ -27,11 +27,11 @@ def preview_lines(found: dict[str, Any], top: int | None = None) -> Iterator[str
     ours, change = found["figures"], found["difference"]
     yield from table([
         ["abstention", _percent(ours["abstention"], 1) + " %", _change(change["abstention"])],
-        ["expected cost", _interval(ours["cost"], 1.0, ".3g"), _change(change["cost"], 1.0)],
+        ["expected cost", _interval(ours["cost"], 1.0, ".3g"), _marked(change["cost"], 1.0, ".2g")],
         ["changed labels", _percent(found["changed"], 1) + " %", ""],
     ])  # fmt: skip
-    yield from first([f"  {100 * move['share']:5.1f} %  {_move(move)}" for move in found["moves"]])
-    yield from _replayed(found.get("answers"))
+    yield from at_most_ten([f"  {100 * move['share']:5.1f} %  {_move(move)}" for move in found["moves"]])
+    yield from _replayed(found["answers"])
     yield from certificate_lines(found)
     yield ""
     yield from objection_lines(found["objections"]) if found["objections"] else ["the guard has no objection"]
@@ -56,12 +56,16 @@ def _appeared(ours: dict[str, Any] | None, theirs: dict[str, Any] | None, decima
     return "  was none" if before is None else f"  was {100 * before:.{decimals}f}"
 
 
-def _change(figure: dict[str, Any] | None, scale: float = 100.0) -> str:
+def _change(figure: dict[str, Any] | None) -> str:
+    """Of a share, in percent."""
+    return _marked(figure, 100.0, ".1f" if figure and abs(figure["value"] or 0.0) >= 0.0005 else ".2g")
+
+
+def _marked(figure: dict[str, Any] | None, scale: float, form: str) -> str:
     if figure is None or not figure["value"]:
         return ""
     mark = "▲" if figure["low"] > 0 else "▼" if figure["high"] < 0 else " "
-    value = scale * figure["value"]
-    return f"{mark} {value:+.1f}" if scale > 1 and abs(value) >= 0.05 else f"{mark} {value:+.2g}"
+    return f"{mark} {scale * figure['value']:+{form}}"
 
 
 def _most(found: dict[str, Any], name: str) -> float:
@@ -69,15 +73,13 @@ def _most(found: dict[str, Any], name: str) -> float:
     return max(abs(change["value"] or 0.0) if change else 0.0 for change in changes)
 
 
-def _replayed(answers: Any) -> Iterator[str]:
-    """The same question to the answers that were given, where the service could ask it."""
-    if not isinstance(answers, dict) or not answers.get("n"):
+def _replayed(answers: dict[str, Any] | None) -> Iterator[str]:
+    """The same question to the answers that were given, where there were any that the service could ask."""
+    if answers is None:
         return
-    changed = answers.get("changed") or {}
-    if changed.get("value") is not None:
-        yield ""
-        yield f"of the last {answers['n']:,} answers, {_percent(changed, 1)} % would get another label"
-        yield from first([f"  {move['count']:7,}  {_move(move)}" for move in answers.get("moves") or []])
+    yield ""
+    yield f"of the last {answers['n']:,} answers, {_percent(answers['changed'], 1)} % would get another label"
+    yield from at_most_ten([f"  {move['count']:7,}  {_move(move)}" for move in answers["moves"]])
 
 
 def _move(move: dict[str, Any]) -> str:

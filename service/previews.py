@@ -1,4 +1,4 @@
-"""Previews of policies, made off the event loop one at a time, and kept while nothing that they rest on changes."""
+"""Previews of policies, made off the event loop one at a time."""
 
 import asyncio
 from collections import OrderedDict
@@ -9,17 +9,17 @@ from service.database import StoreError
 from service.policies import Enforced
 from service.preview_schemas import PreviewDocument, ReplayDocument, preview_document, replay_document
 
-MOST_KEPT = 32
+MOST_CACHED = 32
 REPLAYED = 10_000
 
 
 class Previews:
-    """Of one worker."""
+    """Makes one worker's previews, and keeps the last ones by policy and revision held against."""
 
     def __init__(self, bundle: Bundle, answers: AnswerStore) -> None:
         self._bundle, self._answers = bundle, answers
         self._turn = asyncio.Lock()
-        self._kept: OrderedDict[tuple[int, str], PreviewDocument] = OrderedDict()
+        self._cached: OrderedDict[tuple[int, str], PreviewDocument] = OrderedDict()
 
     async def of(self, policy: Policy, against: Enforced) -> PreviewDocument:
         """What `policy` would do, beside what is in force, by the holdout: what the guard goes by."""
@@ -34,16 +34,18 @@ class Previews:
 
     async def _of(self, policy: Policy, against: Enforced) -> PreviewDocument:
         key = (against.revision, policy.document.model_dump_json())
-        if key not in self._kept:
-            self._kept[key] = await asyncio.to_thread(self._made, policy, against)
-        self._kept.move_to_end(key)
-        if len(self._kept) > MOST_KEPT:
-            self._kept.popitem(last=False)
-        return self._kept[key]
+        if key not in self._cached:
+            self._cached[key] = await asyncio.to_thread(self._made, policy, against)
+        self._cached.move_to_end(key)
+        if len(self._cached) > MOST_CACHED:
+            self._cached.popitem(last=False)
+        return self._cached[key]
 
     def _made(self, policy: Policy, against: Enforced) -> PreviewDocument:
         found = preview(self._bundle, policy, against=against.policy)
-        return preview_document(found, policy, against.revision, objections(found, policy, against.policy))
+        assert found.comparison
+        said = objections(found.comparison, policy, against.policy)
+        return preview_document(found, found.comparison, policy, against.revision, said)
 
     def _replayed(self, policy: Policy, against: Enforced) -> ReplayDocument | None:
         try:

@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from decision import BrokenImage, ImageError, NotCertifiable, PolicyError, TooManyPixels, UnsupportedImage
 from decision.errors import MOST_NAMED
-from service.store import StoreError
+from service.database import StoreError
 
 log = logging.getLogger("equipoise")
 

@@ -4,10 +4,10 @@ import re
 
 from starlette.requests import Request
 
+from service.limits import LONGEST_WAIT
 from service.problems import Problem
 
 LONGEST_REASON = 500
-LONGEST_WAIT = 30.0
 
 
 def only(request: Request, *names: str) -> None:
@@ -25,11 +25,11 @@ def switch(request: Request, name: str) -> bool:
     return text in ("true", "1")
 
 
-def number(request: Request, name: str, default: int | None, *, most: int) -> int | None:
-    """A whole number from 1 to `most`."""
+def number(request: Request, name: str, *, most: int) -> int | None:
+    """A whole number from 1 to `most`; None where it is not given."""
     text = request.query_params.get(name)
     if text is None:
-        return default
+        return None
     if not (text.isascii() and text.isdecimal() and len(text) < 20 and 1 <= int(text) <= most):
         raise Problem(400, "malformed-request", f"expected {name} from 1 to {most}, got {text[:40]!r}")
     return int(text)

@@ -7,10 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from decision import Certificate, Decisions, Policy, PolicyDocument, softmax
+from decision import Bundle, Certificate, Decisions, Policy, PolicyDocument, softmax
 from decision.arrays import Logits
 from decision.certificates import Covers
-from service.store import Event, Revision
+from service.limits import LARGEST_REVISION
+from service.store import Change, Event, Revision
 
 
 class Explanation(BaseModel):
@@ -24,8 +25,6 @@ class Explanation(BaseModel):
 
 class Answer(BaseModel):
     """One image's answer; `probabilities` are calibrated and adjusted to the deployment priors."""
-
-    model_config = ConfigDict(protected_namespaces=())
 
     id: str
     label: str | None
@@ -73,10 +72,16 @@ class PolicyInForceDocument(BaseModel):
     event: Event
 
 
+class Rollback(BaseModel):
+    """The body of POST /config/rollback."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    revision: int = Field(ge=1, le=LARGEST_REVISION)
+
+
 class RevisionDocument(BaseModel):
     """A revision as history has it: as it was compiled then, and with what its preview said (null where none was)."""
-
-    model_config = ConfigDict(protected_namespaces=())
 
     revision: int
     time: str
@@ -87,7 +92,7 @@ class RevisionDocument(BaseModel):
     policy: dict[str, Any]
     thresholds: dict[str, float]
     certificates: list[dict[str, Any]]
-    figures: dict[str, Any] | None
+    preview: dict[str, Any] | None
 
 
 class HistoryDocument(BaseModel):
@@ -103,6 +108,18 @@ def in_force(policy: Policy, entry: Revision) -> PolicyInForceDocument:
         revision=entry.revision, policy=policy.document, thresholds=policy.thresholds,
         certificates=[certified(certificate) for certificate in policy.certificates],
         actor=entry.actor, reason=entry.reason, time=entry.time, event=entry.event,
+    )  # fmt: skip
+
+
+def change_of(
+    bundle: Bundle, policy: Policy, actor: str, reason: str, event: Event, preview: dict[str, Any] | None = None
+) -> Change:
+    """What is stored of a compiled policy."""
+    return Change(
+        actor=actor, reason=reason, event=event, model_version=bundle.manifest.version,
+        policy=policy.document.model_dump(mode="json"), thresholds=policy.thresholds,
+        certificates=[certified(certificate).model_dump(mode="json") for certificate in policy.certificates],
+        preview=preview,
     )  # fmt: skip
 
 

@@ -47,12 +47,12 @@ class Equipoise:
         database, name, state = Database(self.settings.database_url), self.bundle.manifest.name, self.settings.state
         self.store = PolicyStore(database, name)
         self.policies = PolicyInForce(self.bundle, self.store, HostPolicy(state, name))
-        self.follower = Follower(self.policies, self.store, database)
+        self.follower = Follower(self.policies, self.store)
         self.metrics = Metrics(self.bundle, self.network.provider)
         self.exposition = Exposition(self.bundle, self.policies)
         self.answers = AnswerStore(database, name, self.bundle.manifest.version, len(self.bundle.classes))
         self.previews = Previews(self.bundle, self.answers)
-        self.log = AnswerLog(self.answers, leads=self.policies.host.lead, dropped=self.metrics.dropped)
+        self.answer_log = AnswerLog(self.answers, leads=self.policies.host.leads, dropped=self.metrics.dropped)
         admin, reader = self.settings.admin_token, self.settings.predict_token
         self.tokens = TokensInForce(TokenStore.of(database, state), admin, reader)
         self.access = Access(self.tokens, closed=bool(reader), count=self.metrics.refused)
@@ -72,9 +72,10 @@ class Equipoise:
         logits = policy.calibration.logits(self.network.logits(pixels[None]))
         decisions = policy.decide_calibrated(logits)
         self.metrics.record(decisions, raw=logits.argmax(axis=1))
-        self.log.note(own := uuid7(), enforced.revision, int(decisions.labels[0]), logits[0])
+        answer_id = uuid7()
+        self.answer_log.note(answer_id, enforced.revision, int(decisions.labels[0]), logits[0])
         return Answer(
-            id=own,
+            id=answer_id,
             label=policy.label(decisions.labels[0]),
             abstained=bool(decisions.labels[0] < 0),
             flags=policy.named(decisions.flags[0]),
@@ -95,7 +96,7 @@ class Equipoise:
         prepare()
 
     @bentoml.on_startup
-    def settle(self) -> None:
+    def freeze(self) -> None:
         """What start-up made stays for good: the collector need not walk it again. No worker outlives its arbiter."""
         gc.collect()
         gc.freeze()
@@ -105,6 +106,6 @@ class Equipoise:
     def close(self) -> None:
         """Let the last answers out."""
         self.pool.shutdown()
-        self.log.close()
+        self.answer_log.close()
         self.follower.close()
         self.tokens.close()

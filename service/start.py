@@ -11,8 +11,7 @@ from typing import NoReturn
 from decision import Bundle, BundleError, load_bundle
 from service.database import Database, StoreError
 from service.host import HostPolicy
-from service.policies import PolicyInForce
-from service.policies import prepare as prepare_policy
+from service.policies import PolicyInForce, first_in_force
 from service.settings import Settings, SettingsError, ensure_admin_token
 from service.store import PolicyStore
 from service.tokens import TokenStore
@@ -31,7 +30,7 @@ def prepare() -> None:
         os.environ |= {"EQUIPOISE_MODEL": str(bundle.path.absolute()), "EQUIPOISE_STATE": str(settings.state)}
         _try_out()
         database, name = Database(settings.database_url), bundle.manifest.name
-        policies = prepare_policy(bundle, PolicyStore(database, name), HostPolicy(settings.state, name))
+        policies = first_in_force(bundle, PolicyStore(database, name), HostPolicy(settings.state, name))
         made = policies.host.down_since is None and _ensure_writer(TokenStore.of(database, settings.state))
         database.close()
     except (SettingsError, BundleError, StoreError, OSError) as error:

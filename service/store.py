@@ -9,9 +9,8 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from service.database import Database, StoreError, hosts, revisions
-
-__all__ = ["Change", "PolicyStore", "Revision", "StaleError", "StoreError"]
+from service.database import Database
+from service.tables import hosts, revisions
 
 CHANNEL = "equipoise"
 LIVE_SECONDS = 10
@@ -19,15 +18,11 @@ LIVE_SECONDS = 10
 Event = Literal["change", "rollback", "first", "carried", "fallback"]
 """How a revision came: by a person, or at a start: the bundle's default (first), the last policy compiled for another
 bundle version (carried), or that version's default because it could not be (fallback)."""
-_JSON = ("policy", "thresholds", "certificates", "figures")
+_JSON = ("policy", "thresholds", "certificates", "preview")
 
 
 class StaleError(Exception):
-    """Somebody else stored a revision first; `last` is its number."""
-
-    def __init__(self, last: int) -> None:
-        super().__init__(f"the last revision is {last}")
-        self.last = last
+    """Somebody else stored a revision first."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +36,15 @@ class Change:
     thresholds: Mapping[str, float]
     event: Event = "change"
     certificates: list[dict[str, Any]] = field(default_factory=list)
-    figures: dict[str, Any] | None = None
+    preview: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Revision(Change):
     """One stored policy. `time` is ISO 8601 in UTC."""
 
-    revision: int = 0
-    time: str = ""
+    revision: int
+    time: str
 
 
 class PolicyStore:
@@ -87,11 +82,11 @@ class PolicyStore:
             with self.database.writing() as connection:
                 found = connection.execute(last).scalar_one()
                 if found != expected:
-                    raise StaleError(found)
+                    raise StaleError(f"the last revision is {found}, not {expected}")
                 connection.execute(sa.insert(revisions).values(model=self._model, **_columns(entry)))
                 self.database.announce(connection, CHANNEL)
         except IntegrityError:  # another host was first; the primary key is the compare-and-swap
-            raise StaleError(entry.revision) from None
+            raise StaleError(f"revision {entry.revision} is another host's") from None
         return entry
 
     def acknowledge(self, host: str, revision: int) -> None:

@@ -20,9 +20,9 @@ from typing import Literal, cast, get_args
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from service import database
 from service.database import Database, StoreError
 from service.shared import SharedWord
+from service.tables import tokens
 
 log = logging.getLogger("equipoise")
 
@@ -76,7 +76,7 @@ class TokenStore:
 
     def digests(self) -> dict[bytes, tuple[bytes, Token]]:
         """The SHA-256 of the secret, and the token, by id, oldest first."""
-        query = sa.select(database.tokens).order_by(database.tokens.c.created, database.tokens.c.id)
+        query = sa.select(tokens).order_by(tokens.c.created, tokens.c.id)
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
         return {row.id.encode(): (bytes.fromhex(row.digest), _token(row)) for row in rows}
@@ -95,7 +95,7 @@ class TokenStore:
                    "scopes": _text(token.scopes), "created": token.created}  # fmt: skip
             try:
                 with self._database.writing() as connection:
-                    connection.execute(sa.insert(database.tokens).values(row))
+                    connection.execute(sa.insert(tokens).values(row))
             except IntegrityError:
                 if any(other.live and other.name == name for other in self.all()):
                     raise TokenError(f"expected a name that no live token has, got {name!r}") from None
@@ -105,11 +105,11 @@ class TokenStore:
 
     def revoke(self, name_or_id: str) -> Token | None:
         """End the live token of this name, or with this id; None where there is none. In force when this returns."""
-        columns = database.tokens.c
+        columns = tokens.c
         named = sa.or_(columns.name == name_or_id, columns.id == name_or_id)
-        change = sa.update(database.tokens).where(named, columns.revoked.is_(None)).values(revoked=_now())
+        change = sa.update(tokens).where(named, columns.revoked.is_(None)).values(revoked=_now())
         with self._database.writing() as connection:
-            row = connection.execute(change.returning(database.tokens)).one_or_none()
+            row = connection.execute(change.returning(tokens)).one_or_none()
         self._publish()  # also where nothing changed: a revocation killed before this line is healed by the next
         return None if row is None else _token(row)
 
@@ -142,8 +142,8 @@ class TokensInForce:
         self.refresh()
 
     @property
-    def complete(self) -> bool:
-        """Whether the store was ever read: a token that is not known may be one of its, as long as it was not."""
+    def loaded(self) -> bool:
+        """Whether the store was read at least once; until then an unknown token may still be a good one."""
         return self._seen >= 0
 
     @property

@@ -7,40 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, precision_score, recall_score
 
-from decision import Bundle, Calibration, Holdout, Policy, PolicyDocument
+from decision import Bundle, Calibration, Holdout, PolicyDocument
 from decision.intervals import Intervals, clopper_pearson
 from decision.policy import compile_policy
 from decision.preview import Figures, preview
-
-K = 4
-CLASSES = tuple("abcd")
-CALIBRATION = Calibration(1.5, np.array([0.3, -0.1, 0.0, -0.2]))
-PRIORS = np.array([0.4, 0.3, 0.2, 0.1])
-RULES: list[dict[str, Any]] = [
-    {"kind": "argmax"},
-    {"kind": "priors"},
-    {"kind": "thresholds", "thresholds": {"c": 0.2, "d": 0.1}},
-    {"kind": "recall", "targets": {"d": 0.8, "c": 0.7}},
-    {"kind": "cost", "costs": {"d": {"a": 9.0, "b": 4.0}}},
-]
-
-
-def held_out(seed: int = 0, sizes: tuple[int, ...] = (200, 150, 100, 60), groups: bool = False) -> Holdout:
-    rng = np.random.default_rng(seed)
-    labels = np.tile(np.repeat(np.arange(K), sizes), 2)
-    z = rng.normal(0, 1.5, (len(labels), K)) + 2 * np.eye(K)[labels]
-    names = np.arange(len(labels)) // 3 if groups else np.arange(len(labels))
-    return Holdout(z, labels, np.repeat(["tune", "test"], sum(sizes)), names)
-
-
-def bundle_of(holdout: Holdout) -> Bundle:
-    """As much of a bundle as a preview looks at."""
-    return SimpleNamespace(classes=CLASSES, calibration=CALIBRATION, holdout=holdout)  # type: ignore[return-value]
-
-
-def policy_of(rule: dict[str, Any], holdout: Holdout, **document: Any) -> Policy:
-    parsed = PolicyDocument.model_validate({"rule": rule} | document)
-    return compile_policy(parsed, CLASSES, CALIBRATION, PRIORS, holdout)
+from tests.decision.policies import CALIBRATION, CLASSES, PRIORS, RULES, K, bundle_of, held_out, policy_of
 
 
 def every_interval(figures: Figures) -> list[Intervals]:
@@ -90,8 +61,8 @@ def test_cost_is_the_policys_own_and_an_abstention_costs_nothing() -> None:
     assert preview(bundle_of(holdout), policy).policy.cost.value == pytest.approx(expected)
     plain = policy_of({"kind": "argmax"}, holdout)
     against = preview(bundle_of(holdout), plain, against=policy)
-    assert against.against is not None
-    assert against.against.cost.value == pytest.approx(expected), "one price list for both"
+    assert against.comparison is not None
+    assert against.comparison.against.cost.value == pytest.approx(expected), "one price list for both"
     alone = preview(bundle_of(holdout), plain).policy
     assert alone.cost.value == pytest.approx(1 - PRIORS @ alone.recall.value), "without a price list, the error rate"
 
@@ -103,9 +74,9 @@ def test_differences_are_of_the_same_images(rule: dict[str, Any], other: dict[st
     bundle = bundle_of(holdout)
     policy, against = policy_of(rule, holdout, abstain_below=0.5), policy_of(other, holdout)
     found = preview(bundle, policy, against=against)
-    assert found.against is not None
-    assert found.difference is not None
-    for one, two, apart in zip(*map(every_interval, (found.policy, found.against, found.difference)), strict=True):
+    assert found.comparison is not None
+    figures = (found.policy, found.comparison.against, found.comparison.difference)
+    for one, two, apart in zip(*map(every_interval, figures), strict=True):
         np.testing.assert_allclose(apart.value, one.value - two.value, atol=1e-12)
         known = ~np.isnan(apart.value)
         assert (apart.low[known] <= apart.value[known]).all()
@@ -115,9 +86,11 @@ def test_differences_are_of_the_same_images(rule: dict[str, Any], other: dict[st
 def test_a_policy_held_against_itself_differs_by_0() -> None:
     holdout = held_out()
     policy = policy_of(RULES[2], holdout)
-    difference = preview(bundle_of(holdout), policy, against=policy).difference
-    assert difference is not None
-    for apart in every_interval(difference):
+    comparison = preview(bundle_of(holdout), policy, against=policy).comparison
+    assert comparison is not None
+    assert (comparison.changed.value, comparison.changed.low) == (0, 0)
+    assert not np.any(comparison.moves)
+    for apart in every_interval(comparison.difference):
         known = ~np.isnan(apart.value)
         assert (apart.value[known] == 0.0).all()
         if apart.value.ndim:  # abstentions cannot be
@@ -128,9 +101,9 @@ def test_against_is_seen_at_the_deployment_priors_of_the_new_policy() -> None:
     holdout = held_out()
     here, there = policy_of(RULES[1], holdout), policy_of(RULES[1], holdout, deployment_priors="uniform")
     found = preview(bundle_of(holdout), there, against=here)
-    assert found.against is not None
+    assert found.comparison is not None
     np.testing.assert_array_equal(found.priors, np.full(K, 1 / K))
-    np.testing.assert_allclose(found.against.label_share.value, found.policy.label_share.value)
+    np.testing.assert_allclose(found.comparison.against.label_share.value, found.policy.label_share.value)
 
 
 @settings(deadline=None, max_examples=20)
@@ -154,10 +127,14 @@ def test_related_images_count_as_one() -> None:
     policies = [policy_of(rule, holdout) for rule in (RULES[2], RULES[4])]
     found, expected = (preview(bundle_of(h), policies[0], against=policies[1]) for h in (tripled, holdout))
     np.testing.assert_allclose(found.n, expected.n)
-    for name in ("policy", "against", "difference"):
-        for a, b in zip(every_interval(getattr(found, name)), every_interval(getattr(expected, name)), strict=True):
+    assert found.comparison is not None
+    assert expected.comparison is not None
+    for one, other in ((found.policy, expected.policy), (found.comparison.against, expected.comparison.against),
+                       (found.comparison.difference, expected.comparison.difference)):  # fmt: skip
+        for a, b in zip(every_interval(one), every_interval(other), strict=True):
             for x, y in zip(vars(a).values(), vars(b).values(), strict=True):
                 np.testing.assert_allclose(x, y, atol=1e-9)
+    np.testing.assert_allclose(found.comparison.moves, expected.comparison.moves, atol=1e-12)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["kind"])
@@ -204,13 +181,13 @@ def test_a_class_that_the_test_split_lacks_is_not_known() -> None:
     policies = [policy_of(rule, whole) for rule in (RULES[2], RULES[0])]
     found = preview(bundle_of(holdout), policies[0], against=policies[1])
     assert found.n.tolist() == [200, 150, 100, 0]
-    assert found.difference is not None
-    assert found.against is not None
+    assert found.comparison is not None
+    against, difference = found.comparison.against, found.comparison.difference
     for name in ("label_share", "flagged_share"):
-        one, other, apart = (getattr(f, name).value for f in (found.policy, found.against, found.difference))
+        one, other, apart = (getattr(f, name).value for f in (found.policy, against, difference))
         np.testing.assert_allclose(apart, one - other, atol=1e-12)
-    assert found.difference.cost.value == pytest.approx(found.policy.cost.value - found.against.cost.value)
-    for figures, low in ((found.policy, 0.0), (found.difference, -1.0)):
+    assert difference.cost.value == pytest.approx(found.policy.cost.value - against.cost.value)
+    for figures, low in ((found.policy, 0.0), (difference, -1.0)):
         nothing = figures.recall.at(3)
         assert (np.isnan(nothing.value), nothing.low, nothing.high) == (True, low, 1.0)
     assert found.policy.label_share.high[0] > preview(bundle_of(whole), policies[0]).policy.label_share.high[0] + 0.05
@@ -241,7 +218,8 @@ def test_it_prints_as_a_table_of_each_class() -> None:
     assert str(found.policy.recall.at(1)) in blocks[0][2]
     assert format(found.policy.flagged_share.at(3), ".3f") in blocks[0][4]
     assert str(found.policy.flag_recall.at(3)) in blocks[0][4]
-    assert blocks[1][4].endswith(format(found.against.label_share.at(3), ".3f")), "argmax flags nothing"  # type: ignore[union-attr]
+    assert found.comparison is not None
+    assert blocks[1][4].endswith(format(found.comparison.against.label_share.at(3), ".3f")), "argmax flags nothing"
     assert (
         blocks[0][5]
         == f"abstention {found.policy.abstention:.3f}, expected cost {found.policy.cost:.3f} (0 for an abstention)"
@@ -255,17 +233,17 @@ def test_a_preview_of_a_bundle_as_loaded(bundle: Bundle) -> None:
     assert found.n.sum() == 20
     test = bundle.holdout.part("test")
     decided = bundle.policy().decide(test.logits).labels
-    assert found.against is not None
+    assert found.comparison is not None
     for k in range(3):
-        assert found.against.recall.value[k] == pytest.approx(np.mean(decided[test.labels == k] == k))
+        assert found.comparison.against.recall.value[k] == pytest.approx(np.mean(decided[test.labels == k] == k))
 
 
 def test_what_cannot_be_flagged_by_both_is_not_compared() -> None:
     holdout = held_out()
     found = preview(bundle_of(holdout), policy_of(RULES[2], holdout), against=policy_of(RULES[0], holdout))
-    assert found.difference is not None
+    assert found.comparison is not None
     for name in ("flag_recall", "flag_precision", "flagged_share"):
-        of_policy, apart = getattr(found.policy, name).at(0), getattr(found.difference, name).at(3)
+        of_policy, apart = getattr(found.policy, name).at(0), getattr(found.comparison.difference, name).at(3)
         assert (np.isnan(of_policy.value), of_policy.low, of_policy.high) == (True, 0.0, 1.0), "a has no threshold"
         assert (np.isnan(apart.value), apart.low, apart.high) == (True, -1.0, 1.0), "argmax has none"
 
@@ -285,8 +263,8 @@ def test_errors_may_cost_nothing(rows: str) -> None:
     costs = {true: dict.fromkeys(set("abcd") - {true}, 0.0) for true in rows}
     free = policy_of({"kind": "cost", "costs": costs}, holdout)
     found = preview(bundle_of(holdout), free, against=policy_of(RULES[0], holdout))
-    assert found.difference is not None
-    for cost in (found.policy.cost, found.difference.cost):
+    assert found.comparison is not None
+    for cost in (found.policy.cost, found.comparison.difference.cost):
         assert np.isfinite([cost.value, cost.low, cost.high]).all()
         assert cost.low <= cost.value <= cost.high
 
@@ -296,6 +274,45 @@ def test_a_policy_that_cannot_abstain_never_does() -> None:
     one, other = policy_of(RULES[0], holdout), policy_of(RULES[0], holdout, abstain_below=0.5)
     never = preview(bundle_of(holdout), one).policy.abstention
     assert (never.value, never.low, never.high) == (0.0, 0.0, 0.0)
-    found = preview(bundle_of(holdout), one, against=other).difference
+    comparison = preview(bundle_of(holdout), one, against=other).comparison
+    assert comparison is not None
+    assert comparison.difference.abstention.low < comparison.difference.abstention.value < 0.0
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["kind"])
+@pytest.mark.parametrize("groups", [False, True])
+def test_changes_and_moves_are_those_of_each_image(rule: dict[str, Any], groups: bool) -> None:
+    holdout = held_out(groups=groups)
+    policy, against = (
+        policy_of(rule, holdout, deployment_priors="uniform"),
+        policy_of(RULES[0], holdout, abstain_below=0.5),
+    )
+    found = preview(bundle_of(holdout), policy, against=against).comparison
     assert found is not None
-    assert found.abstention.low < found.abstention.value < 0.0
+
+    test = holdout.part("test")
+    ours, theirs = policy.decide(test.logits).labels, against.decide(test.logits).labels
+    moves = np.zeros((K + 1, K + 1))
+    for label, share, was, now in zip(test.labels, test.shares, theirs, ours, strict=True):
+        if was != now:
+            own = test.shares[test.labels == label].sum()
+            moves[was, now] += policy.deployment_priors[label] * share / own  # -1 is the last
+    assert found.moves == pytest.approx(moves)
+    assert found.changed.value == pytest.approx(moves.sum())
+    assert found.changed.low <= found.changed.value <= found.changed.high
+
+
+def test_flags_alone_change_no_label() -> None:
+    """Half the threshold for every class: more is flagged, and the label is the same multiple of it."""
+    holdout = held_out()
+    policy, against = (policy_of({"kind": "thresholds", "thresholds": dict.fromkeys(CLASSES, t)}, holdout)
+                       for t in (0.01, 0.02))  # fmt: skip
+    found = preview(bundle_of(holdout), policy, against=against).comparison
+    assert found is not None
+    assert found.changed.value == 0
+    assert (found.difference.flagged_share.value > 0).any()
+
+
+def test_alone_it_compares_nothing() -> None:
+    holdout = held_out()
+    assert preview(bundle_of(holdout), policy_of(RULES[0], holdout)).comparison is None

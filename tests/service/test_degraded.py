@@ -2,34 +2,24 @@
 
 import json
 import os
-import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from service.database import Database
-from service.store import Change, PolicyStore
-from tests.conftest import noise, png
-from tests.service.conftest import Server, put, scrape, total
-from tests.service.test_changes import PRIORS
+from decision import save_bundle
+from tests.conftest import channel_means, holdout, manifest, noise, png
+from tests.service.conftest import PRIORS, Server, put, scrape, total, until
 
 GOOD = png(noise(0))
 CHANGED = PRIORS | {"abstain_below": 0.01}
 
 
-def until(true: Callable[[], Any], seconds: float = 15.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def ailments(server: Server) -> list[str]:
+def degraded(server: Server) -> list[str]:
     found: list[str] = httpx.get(f"{server.url}/readyz", timeout=30).json()["degraded"]
     return found
 
@@ -52,12 +42,12 @@ def goes_on_with(server: Server, policy: dict[str, Any]) -> None:
         refused = put(client, PRIORS)
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1"), refused.text
         assert client.get("/config/history").status_code == 503
-    assert "the policy store has not answered since 20" in ailments(server)[0]
+    assert "the policy store has not answered since 20" in degraded(server)[0]
     assert total(scrape(server.url), "equipoise_store_up") == 0
 
 
 def is_whole(server: Server) -> None:
-    until(lambda: ailments(server) == [])
+    until(lambda: degraded(server) == [])
     assert total(scrape(server.url), "equipoise_store_up") == 1
     with httpx.Client(base_url=server.url, timeout=30) as client:
         assert put(client, PRIORS).status_code == 200
@@ -154,13 +144,9 @@ def test_on_a_full_disk_predictions_go_on_and_no_change_is_half_there(
     server = start(state=small_disk / "state", workers=1, BENTOML_HOME=str(small_disk.parent / "bentoml")).wait()
     policy = changed(server)
     filler = small_disk / "filler"
-    with filler.open("wb") as file:
-        try:
-            while True:
-                file.write(b"x" * 4096)
-                file.flush()
-        except OSError:
-            pass
+    with filler.open("wb", buffering=0) as file, suppress(OSError):  # a buffer would be full when it is closed
+        while True:
+            file.write(b"x" * 4096)
     stored = policy["revision"]
     with httpx.Client(base_url=server.url, timeout=30) as client:
         for n in range(200):
@@ -180,38 +166,14 @@ def test_on_a_full_disk_predictions_go_on_and_no_change_is_half_there(
     is_whole(server)
 
 
-def test_a_state_folder_that_cannot_be_written_is_named(start: Callable[..., Server], tmp_path: Path) -> None:
+def test_a_state_folder_that_cannot_be_written_is_named(start: Callable[..., Server]) -> None:
     server = start(workers=1, EQUIPOISE_STATE="/proc/state")
     assert server.process.wait(60) == 2
     assert server.log.splitlines()[-1].startswith("error: ")
     assert "/proc/state" in server.log.splitlines()[-1]
 
 
-def test_a_clock_set_back_changes_no_order(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    import service.store as module
-
-    class Clock(module.datetime):  # type: ignore[name-defined, misc]
-        times = iter(["2026-05-01", "2026-05-02", "2020-01-01", "2019-01-01"])
-
-        @classmethod
-        def now(cls, tz: Any = None) -> Any:
-            return module.datetime.__base__.fromisoformat(f"{next(cls.times)}T00:00:00+00:00") if tz is None else \
-                super().fromisoformat(f"{next(cls.times)}T00:00:00+00:00")  # fmt: skip
-
-    monkeypatch.setattr(module, "datetime", Clock)
-    store = PolicyStore(database, "tiny")
-    for n in range(4):
-        store.append(n, Change("admin", str(n), "v1", {}, {}))
-    assert [entry.reason for entry in store.history(limit=9)] == ["3", "2", "1", "0"]
-    last = store.last()
-    assert last is not None
-    assert (last.revision, last.time[:4]) == (4, "2019")
-
-
 def test_a_bundle_without_a_targeted_class_says_so_everywhere(start: Callable[..., Server], tmp_path: Path) -> None:
-    from decision import save_bundle
-    from tests.conftest import channel_means, holdout, manifest
-
     def model(**changes: Any) -> Path:
         made = manifest(**changes)
         return save_bundle(tmp_path / "m", made, network=channel_means(), holdout=holdout(), report="").parent
@@ -228,13 +190,12 @@ def test_a_bundle_without_a_targeted_class_says_so_everywhere(start: Callable[..
         calibration={"temperature": 1.0, "bias": dict.fromkeys(names, 0.0)},
     )  # fmt: skip
     again = start(model=other, workers=1).wait()
-    (said,) = ailments(again)
+    (said,) = degraded(again)
     assert said.startswith("the bundle's default policy is in force: default of tiny:")
     assert "/rule/targets/blue: unknown class" in said
     assert total(scrape(again.url), "equipoise_policy_fallback") == 1
     with httpx.Client(base_url=again.url) as client:
         assert client.get("/config/history").json()["revisions"][0]["event"] == "fallback"
         assert put(client, PRIORS).status_code == 200
-    assert ailments(again) == []
+    assert degraded(again) == []
     assert total(scrape(again.url), "equipoise_policy_fallback") == 0
-    shutil.rmtree(tmp_path / "m")

@@ -22,10 +22,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.access import MOST_ADDRESSES, MOST_WAITING, OPENABLE, REQUIRED, Slowdown
-from service.database import VERSION, Database, StoreError
+from service.database import Database, StoreError
 from service.problems import Problem
 from service.shared import SharedWord
 from service.store import PolicyStore
+from service.tables import VERSION
 from service.tokens import SCOPES, Scope, TokenError, TokensInForce, TokenStore
 from tests.conftest import noise, png
 from tests.service.conftest import ROOT, TOKEN, Server, put, scrape, total
@@ -108,7 +109,7 @@ import sys
 from service.database import Database
 for url in sys.stdin:
     database = Database(url.strip())
-    database.prepare()
+    database.ensure_schema()
     database.close()
     print("opened", flush=True)
 """
@@ -136,10 +137,10 @@ def test_eight_processes_create_one_schema(new_url: Callable[[], str]) -> None:
             one.stdin.close()
 
 
-def made(url: str) -> None:
+def make_tables(url: str) -> None:
     """Its tables are there."""
     database = Database(url)
-    database.prepare()
+    database.ensure_schema()
     database.close()
 
 
@@ -177,7 +178,7 @@ def test_an_older_database_is_upgraded_with_its_data(url: str) -> None:
         database.close()
         assert last is not None
         assert (last.revision, last.reason, last.policy, last.thresholds) == (2, "Größe", {"a": 2}, {"red": 0.25})
-        assert (last.event, last.certificates, last.figures) == ("change", [], None)
+        assert (last.event, last.certificates, last.preview) == ("change", [], None)
     assert schema(url) == [(VERSION,)]
     assert run_sql(url, f"SELECT {columns} FROM revisions ORDER BY revision") == before
 
@@ -185,26 +186,26 @@ def test_an_older_database_is_upgraded_with_its_data(url: str) -> None:
 def test_an_upgrade_that_fails_leaves_nothing_behind(url: str) -> None:
     run_sql(url, *BEFORE_SCHEMAS_HAD_NUMBERS, "CREATE TABLE tokens_live_name (in_the_way INTEGER)")
     with pytest.raises(StoreError, match="tokens_live_name"):
-        Database(url).prepare()
+        Database(url).ensure_schema()
     engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
     assert set(sa.inspect(engine).get_table_names()) == {"revisions", "tokens_live_name"}
     engine.dispose()
     run_sql(url, "DROP TABLE tokens_live_name")
-    made(url)
+    make_tables(url)
 
 
 def test_a_newer_database_is_refused_by_its_number(url: str) -> None:
-    made(url)
+    make_tables(url)
     run_sql(url, "UPDATE schema SET version = 7")
     with pytest.raises(StoreError, match=f"^the database has schema 7, this version knows {VERSION}$"):
-        Database(url).prepare()
+        Database(url).ensure_schema()
     assert schema(url) == [(7,)]
 
 
 def test_a_start_on_a_newer_database_is_refused(start: Callable[..., Server], tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     url = f"sqlite:///{tmp_path / 'state' / 'equipoise.db'}"
-    made(url)
+    make_tables(url)
     run_sql(url, "UPDATE schema SET version = 7")
     server = start()
     assert server.process.wait(60) == 2
@@ -653,7 +654,7 @@ def test_a_database_of_todays_tables_goes_on_counting(start: Callable[..., Serve
     with sqlite3.connect(first.state / "equipoise.db") as connection:
         for table in ("schema", "tokens", "hosts", "answers"):
             connection.execute(f"DROP TABLE {table}")
-        for column in ("event", "certificates", "figures"):
+        for column in ("event", "certificates", "preview"):
             connection.execute(f"ALTER TABLE revisions DROP COLUMN {column}")
     connection.close()
     again = start(workers=1).wait()

@@ -1,0 +1,5 @@
+"""Limits that a service sets, its description names, and its client knows before it asks."""
+
+LONGEST_WAIT = 30
+MOST_LISTED = 100
+LARGEST_REVISION = (1 << 31) - 1

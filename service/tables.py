@@ -1,0 +1,76 @@
+"""The tables of the service's state, the version of their schema, and how an older one becomes this."""
+
+import sqlalchemy as sa
+
+VERSION = 3
+
+metadata = sa.MetaData()
+schema = sa.Table(
+    "schema", metadata,
+    sa.Column("one", sa.Integer, sa.CheckConstraint("one = 1"), primary_key=True, autoincrement=False),
+    sa.Column("version", sa.Integer, nullable=False),
+)  # fmt: skip
+revisions = sa.Table(
+    "revisions", metadata,
+    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("revision", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("time", sa.String, nullable=False),
+    sa.Column("actor", sa.String, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("model_version", sa.String, nullable=False),
+    sa.Column("policy", sa.Text, nullable=False),
+    sa.Column("thresholds", sa.Text, nullable=False),
+    sa.Column("event", sa.String, nullable=False),
+    sa.Column("certificates", sa.Text, nullable=False),
+    sa.Column("preview", sa.Text, nullable=False),
+)  # fmt: skip
+hosts = sa.Table(
+    "hosts", metadata,
+    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("host", sa.String, primary_key=True),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("seen", sa.DateTime(timezone=True), nullable=False),
+)  # fmt: skip
+answers = sa.Table(
+    "answers", metadata,
+    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("id", sa.LargeBinary(16), primary_key=True),
+    sa.Column("model_version", sa.String, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("label", sa.SmallInteger, nullable=False),
+    sa.Column("probabilities", sa.LargeBinary, nullable=False),
+)  # fmt: skip
+tokens = sa.Table(
+    "tokens", metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("name", sa.String, nullable=False),
+    sa.Column("digest", sa.String, nullable=False),
+    sa.Column("scopes", sa.String, nullable=False),
+    sa.Column("created", sa.String, nullable=False),
+    sa.Column("revoked", sa.String),
+)  # fmt: skip
+_LIVE = tokens.c.revoked.is_(None)
+sa.Index("tokens_live_name", tokens.c.name, unique=True, sqlite_where=_LIVE, postgresql_where=_LIVE)
+
+
+def version(connection: sa.Connection) -> int:
+    """That of the database: 0 with no tables; 1 before there was a table that says."""
+    inspector = sa.inspect(connection)
+    if inspector.has_table(schema.name):
+        return int(connection.execute(sa.select(schema.c.version)).scalar_one())
+    return int(inspector.has_table(revisions.name))
+
+
+def upgrade(connection: sa.Connection, found: int) -> None:
+    """Make the tables, or bring those of version `found` to this one; all of it in the caller's transaction."""
+    if 0 < found < 3:
+        _add_event_columns(connection)
+    metadata.create_all(connection)  # what lacks tables only has them after this
+    connection.execute(sa.delete(schema))
+    connection.execute(sa.insert(schema).values(one=1, version=VERSION))
+
+
+def _add_event_columns(connection: sa.Connection) -> None:
+    """Schema 3: what kind of event a revision was, its certificates, and what its preview said."""
+    for column, default in (("event VARCHAR", "change"), ("certificates TEXT", "[]"), ("preview TEXT", "null")):
+        connection.exec_driver_sql(f"ALTER TABLE revisions ADD COLUMN {column} NOT NULL DEFAULT '{default}'")
