@@ -1,61 +1,96 @@
-"""The policy that a start finds, brought to the bundle that it serves; nothing of it is ever lost silently."""
+"""The last policy, brought to this database and to this bundle; nothing of it is ever lost silently."""
 
 import logging
+from collections.abc import Callable
 
 from decision import Bundle, Policy, PolicyError
+from service.database import StoreError
+from service.kept import Kept
 from service.schemas import certified
 from service.store import Change, Event, PolicyStore, Revision, StaleError
 
 log = logging.getLogger("equipoise")
 
 SYSTEM = "system"
+MOST_TRIES = 10
 
 
-def settled(store: PolicyStore, bundle: Bundle, kept: Revision | None, *, carry: bool = True) -> Revision:
-    """The last revision, made sure to be one for this bundle version (unless `carry` is off).
+def restored(store: PolicyStore, bundle: Bundle, kept: Kept | None) -> Revision:
+    """The last revision of the database. What this host `kept`, where the database has lost it, is stored again.
+
+    A database with no revision (a new file) gets what was kept; one that went back (an old backup) gets the later of
+    the two, under a number that nobody has seen. Another database, or one that was written to since, is right.
+    """
+    return _tried(lambda: _restored(store, bundle, kept))
+
+
+def carried(store: PolicyStore, bundle: Bundle, kept: Kept | None) -> Revision:
+    """`restored`, and made sure to be for this bundle version.
 
     Under another version the last document is compiled again and stored as a new revision; where that cannot be, the
-    bundle's default policy takes force, and the reason says why. A database that lacks the revision this host `kept`
-    (a new file, an old backup) gets it again, under a number that nobody has seen.
+    bundle's default policy takes force, the reason says why, and the next version tries the document again.
     """
-    while True:
-        try:
-            return _settled(store, bundle, kept, carry=carry)
-        except StaleError:  # another host was first: look again
-            continue
+    return _tried(lambda: _carried(store, bundle, _restored(store, bundle, kept)))
 
 
-def _settled(store: PolicyStore, bundle: Bundle, kept: Revision | None, *, carry: bool) -> Revision:
+def _restored(store: PolicyStore, bundle: Bundle, kept: Kept | None) -> Revision:
     last = store.last()
-    if kept is not None and (last is None or last.revision < kept.revision):
-        found = "no revision" if last is None else f"revision {last.revision}"
-        why = f"the database had {found}; revision {kept.revision}, kept by this host"
-        return _again(store, bundle, kept, last, why)
+    if kept is None:
+        return last or _appended(store, bundle, 0, bundle.policy(), "first", f"default policy of {bundle.id}")
+    ours = kept.entry
     if last is None:
-        return _store(store, bundle, None, bundle.policy(), "first", f"default policy of {bundle.id}")
-    if carry and last.model_version != bundle.manifest.version:
-        return _again(store, bundle, last, last, f"revision {last.revision}")
+        return _compiled(store, bundle, 0, ours, f"the database had no revision; revision {ours.revision}, kept here")
+    if kept.database == store.database.id and not _leads_to(last, ours):
+        later = ours if ours.time > last.time else last
+        what = f"the database went back from revision {ours.revision} to {last.revision}; revision {later.revision}"
+        what += f" of {later.time}, by {later.actor}"
+        return _compiled(store, bundle, last.revision, later, what, number=ours.revision + 1)
     return last
 
 
-def _again(store: PolicyStore, bundle: Bundle, entry: Revision, last: Revision | None, what: str) -> Revision:
+def _leads_to(last: Revision, ours: Revision) -> bool:
+    """Whether a database whose last revision this is may have had ours before."""
+    same = (last.time, last.policy) == (ours.time, ours.policy)
+    return last.revision > ours.revision or (last.revision == ours.revision and same)
+
+
+def _carried(store: PolicyStore, bundle: Bundle, last: Revision) -> Revision:
+    if last.model_version == bundle.manifest.version:
+        return last
+    chosen = (store.chosen() if last.event == "fallback" else None) or last
+    return _compiled(store, bundle, last.revision, chosen, f"revision {chosen.revision}")
+
+
+def _compiled(
+    store: PolicyStore, bundle: Bundle, expected: int, entry: Revision, what: str, *, number: int | None = None
+) -> Revision:  # fmt: skip
+    number = entry.revision + 1 if expected == 0 else number
     try:
         policy, reason = bundle.policy(entry.policy), f"{what}, compiled for {bundle.id}"
-        if policy.document != bundle.manifest.policy:
-            reason += ", whose own default policy is another"
-            log.warning("policy: %s", reason)
-        return _store(store, bundle, last, policy, "carried", reason, number=entry.revision + 1)
     except PolicyError as error:
         reason = f"default of {bundle.id}; {what} cannot be: {error}"
         log.error("policy: %s", reason)
-        return _store(store, bundle, last, bundle.policy(), "fallback", reason, number=entry.revision + 1)
+        return _appended(store, bundle, expected, bundle.policy(), "fallback", reason, number)
+    if policy.document != bundle.manifest.policy:
+        reason += ", whose own default policy is another"
+        log.warning("policy: %s", reason)
+    return _appended(store, bundle, expected, policy, "carried", reason, number)
 
 
-def _store(
-    store: PolicyStore, bundle: Bundle, last: Revision | None, policy: Policy, event: Event, reason: str,
-    number: int = 1,
+def _appended(
+    store: PolicyStore, bundle: Bundle, expected: int, policy: Policy, event: Event, reason: str,
+    number: int | None = None,
 ) -> Revision:  # fmt: skip
-    return store.append(0 if last is None else last.revision, change_of(bundle, policy, SYSTEM, reason, event), number)
+    return store.append(expected, change_of(bundle, policy, SYSTEM, reason, event), number)
+
+
+def _tried(settle: Callable[[], Revision]) -> Revision:
+    for _ in range(MOST_TRIES):
+        try:
+            return settle()
+        except StaleError:  # another host was first: look again
+            continue
+    raise StoreError(f"other hosts changed the policy {MOST_TRIES} times in the meantime")
 
 
 def change_of(bundle: Bundle, policy: Policy, actor: str, reason: str, event: Event) -> Change:

@@ -17,7 +17,7 @@ from service.policies import Enforced
 from service.preview_schemas import PreviewDocument, kept_figures
 from service.problems import Problem
 from service.schemas import HistoryDocument, RevisionDocument, in_force
-from service.store import Event, StaleError
+from service.store import Event, StaleError, StoreError
 from service.worker import Worker, as_json, worker_of
 
 MOST_LISTED = 100
@@ -55,6 +55,10 @@ async def patch_config(request: Request) -> Response:
     """Change a part of the policy, by a JSON merge patch."""
     worker = worker_of(request)
     actor = await worker.access.require(request, "PATCH /config")
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json-patch+json":
+        raise Problem(415, "unsupported-media-type", "expected a merge patch (RFC 7396), got a JSON patch (RFC 6902)",
+                      headers={"Accept-Patch": "application/merge-patch+json"})  # fmt: skip
     before = await _expected(request, worker)
     document = before.policy.document.model_dump(mode="json")
     return await _change(request, worker, actor, before, patched(document, await body.document(request)))
@@ -66,7 +70,7 @@ async def rollback_config(request: Request) -> Response:
     actor = await worker.access.require(request, "POST /config/rollback")
     before = await _expected(request, worker)
     number = _revision_asked(await body.document(request))
-    found = await asyncio.to_thread(worker.store.get, number)
+    found = await worker.ask_store(worker.store.get, number)
     if found is None:
         raise PolicyError(Fault("/revision", f"expected a revision that history has, got {number}"))
     return await _change(request, worker, actor, before, found.policy, event="rollback",
@@ -89,7 +93,7 @@ async def history(request: Request) -> Response:
     query.only(request, "limit", "before")
     limit = query.number(request, "limit", 20, most=MOST_LISTED) or MOST_LISTED
     before = query.number(request, "before", None, most=(1 << 31) - 1)
-    found = await asyncio.to_thread(worker.store.history, limit=limit + 1, before=before)
+    found = await worker.ask_store(worker.store.history, limit=limit + 1, before=before)
     listed = [RevisionDocument.model_validate(vars(entry)) for entry in found[:limit]]
     older = f"/config/history?limit={limit}&before={listed[-1].revision}" if len(found) > limit else None
     return as_json(HistoryDocument(revisions=listed, next=older).model_dump(mode="json"))
@@ -111,7 +115,7 @@ async def _change(
     change = change_of(worker.bundle, policy, actor, reason, event)
     change = replace(change, figures=kept_figures(preview) | {"forced": forced})
     try:
-        enforced = await asyncio.to_thread(worker.policies.change, before.revision, policy, change)
+        enforced = await worker.ask_store(worker.policies.change, before.revision, policy, change)
     except StaleError:
         raise _stale(await asyncio.to_thread(worker.policies.current)) from None
     return await _acknowledged(request, worker, enforced)
@@ -130,12 +134,21 @@ async def _acknowledged(request: Request, worker: Worker, enforced: Enforced) ->
     seconds = query.wait(request)
     if seconds is None:
         return _in_force(enforced)
+    status = 200 if await _everywhere(worker, enforced.revision, seconds) else 202
+    return _in_force(enforced, status, {"Preference-Applied": f"wait={seconds:.0f}"})
+
+
+async def _everywhere(worker: Worker, revision: int, seconds: float) -> bool:
+    """Whether every live host decides by a revision before so many seconds are over; False where nobody can tell."""
     deadline = time.monotonic() + seconds
-    while behind := await asyncio.to_thread(worker.policies.behind, enforced.revision):
-        if time.monotonic() > deadline:
-            break
-        await asyncio.sleep(ASK_AGAIN_SECONDS)
-    return _in_force(enforced, 202 if behind else 200, {"Preference-Applied": f"wait={seconds:.0f}"})
+    try:
+        while await worker.ask_store(worker.policies.behind, revision):
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(ASK_AGAIN_SECONDS)
+    except StoreError:  # the change is stored and in force here
+        return False
+    return True
 
 
 async def _expected(request: Request, worker: Worker) -> Enforced:
@@ -146,7 +159,7 @@ async def _expected(request: Request, worker: Worker) -> Enforced:
         detail = f"expected If-Match with the ETag of GET /config, now {_tag(enforced)}"
         raise Problem(428, "precondition-required", detail)
     if not {_tag(enforced), "*"} & set(tags):
-        await asyncio.to_thread(worker.policies.catch_up)  # what names a revision of another host is not stale
+        await worker.ask_store(worker.policies.catch_up)  # what names a revision of another host is not stale
         enforced = await asyncio.to_thread(worker.policies.current)
         if _tag(enforced) not in tags:
             raise _stale(enforced, f"If-Match is {', '.join(tags)[:200]}")

@@ -1,6 +1,7 @@
 """The one database of the service's state: SQLite or PostgreSQL, its tables, and the version of their schema."""
 
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ schema = sa.Table(
     "schema", metadata,
     sa.Column("one", sa.Integer, sa.CheckConstraint("one = 1"), primary_key=True, autoincrement=False),
     sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("database", sa.String, nullable=False),
 )  # fmt: skip
 revisions = sa.Table(
     "revisions", metadata,
@@ -49,6 +51,7 @@ answers = sa.Table(
     sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("label", sa.SmallInteger, nullable=False),
     sa.Column("probabilities", sa.LargeBinary, nullable=False),
+    sa.Index("answers_of_version", "model", "model_version", "id"),
 )  # fmt: skip
 tokens = sa.Table(
     "tokens", metadata,
@@ -92,6 +95,12 @@ class Database:
         self._prepared = False
 
     @property
+    def id(self) -> str:
+        """Of this very database: a copy has it too, another never."""
+        with self.reading() as connection:
+            return str(connection.execute(sa.select(schema.c.database)).scalar_one())
+
+    @property
     def notifies(self) -> bool:
         """Whether several hosts may share it, which hear of each other's commits: PostgreSQL."""
         return self._engine.dialect.name == "postgresql"
@@ -104,6 +113,7 @@ class Database:
             with self._engine.connect() as connection:
                 yield connection
         except SQLAlchemyError as error:
+            self._prepared = False  # it may be another one when it answers again
             raise StoreError(f"the database cannot be read: {_said(error)}") from error
 
     @contextmanager
@@ -116,6 +126,7 @@ class Database:
         except IntegrityError:
             raise
         except SQLAlchemyError as error:
+            self._prepared = False
             raise StoreError(f"the database cannot be written: {_said(error)}") from error
 
     def close(self) -> None:
@@ -175,7 +186,8 @@ class Database:
                     _tell_more_of_revisions(connection)
                 metadata.create_all(connection)  # what lacks tables only has them after this
                 connection.execute(sa.delete(schema))
-                connection.execute(sa.insert(schema).values(one=1, version=VERSION))
+                own = {"one": 1, "version": VERSION, "database": uuid.uuid4().hex}
+                connection.execute(sa.insert(schema).values(own))
 
 
 def _heard(driver: Any, seconds: float, lost: type[Exception]) -> None:
@@ -196,7 +208,9 @@ def _version(connection: sa.Connection) -> int:
 
 
 def _tell_more_of_revisions(connection: sa.Connection) -> None:
-    """Schema 3: what kind of event a revision was, its certificates, and the figures of its preview."""
+    """Schema 3: an id of the database; of a revision, what kind of event it was, its certificates, and its preview."""
+    if sa.inspect(connection).has_table(schema.name):
+        connection.exec_driver_sql("ALTER TABLE schema ADD COLUMN database VARCHAR NOT NULL DEFAULT ''")
     for column, default in (("event VARCHAR", "change"), ("certificates TEXT", "[]"), ("figures TEXT", "null")):
         connection.exec_driver_sql(f"ALTER TABLE revisions ADD COLUMN {column} NOT NULL DEFAULT '{default}'")
 

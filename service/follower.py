@@ -1,11 +1,9 @@
-"""The one thread of a host that follows the database: what other hosts change is in force here within a second."""
+"""Following the database: each worker has a thread for it, and the one that holds the host's lock does it."""
 
 import logging
 import threading
 import time
 
-from service.database import Database
-from service.host import HostPolicy
 from service.policies import PolicyInForce
 from service.store import CHANNEL, PolicyStore, StoreError
 
@@ -17,12 +15,10 @@ HEARTBEAT_SECONDS = 3.0
 
 
 class Follower:
-    """Every worker has one, and one of them leads: it hears of commits, or looks once a second, and acknowledges."""
+    """Hears of commits, or looks once a second, puts in force what is new, and acknowledges it."""
 
-    def __init__(self, policies: PolicyInForce, store: PolicyStore, database: Database) -> None:
-        self._policies, self._store, self._database = policies, store, database
-        self._host: HostPolicy = policies.host
-        self._unsettled = self._host.down_since is not None
+    def __init__(self, policies: PolicyInForce, store: PolicyStore) -> None:
+        self._policies, self._host, self._database = policies, policies.host, store.database
         self._acknowledged = (0, 0.0)  # the revision, and when
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
@@ -41,7 +37,7 @@ class Follower:
             except (StoreError, OSError) as error:
                 if self._host.down_since is None:
                     log.error("the last known policy goes on: %s", error)
-                self._host.store_answers(False)
+                self._host.note_database_down()
             except Exception:
                 log.exception("the follower starts again")
             self._closed.wait(TURN_SECONDS)
@@ -49,17 +45,19 @@ class Follower:
     def _follow(self) -> None:
         with self._database.listening(CHANNEL, idle=self._closed.wait) as wait:
             while not self._closed.is_set():
-                if self._unsettled:
-                    self._policies.settle()
-                    self._unsettled = False
-                self._acknowledge(self._policies.catch_up())
-                if self._host.down_since is not None:
-                    log.warning("the database answers again")
-                self._host.store_answers(True)
+                self._policies.catch_up()
+                self._host.note_database_heard()
+                self._acknowledge()
                 wait(POLL_SECONDS)
 
-    def _acknowledge(self, revision: int) -> None:
-        said, when = self._acknowledged
-        if self._database.notifies and (revision != said or time.monotonic() > when + HEARTBEAT_SECONDS):
-            self._store.acknowledge(self._host.id, revision)
+    def _acknowledge(self) -> None:
+        """Write what this host decides by, where others may ask, or where it is to be seen that writing works again."""
+        down, (said, when) = self._host.down_since is not None, self._acknowledged
+        revision = self._policies.current().revision
+        due = revision != said or time.monotonic() > when + HEARTBEAT_SECONDS
+        if down or (due and self._database.notifies):
+            self._policies.acknowledge()
             self._acknowledged = (revision, time.monotonic())
+            self._host.note_database_up()
+            if down:
+                log.warning("the database answers again")

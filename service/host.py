@@ -2,17 +2,20 @@
 
 import fcntl
 import os
+import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 
-from service.kept import KeptPolicy
+from service.kept import Kept, KeptPolicy
 from service.shared import SharedWord
 from service.store import Revision
 
-Publish = Callable[[Revision], None]
+Publish = Callable[[Revision, str], None]
+SILENCE_SECONDS = 10.0
 
 
 class HostPolicy:
@@ -23,41 +26,69 @@ class HostPolicy:
 
     def __init__(self, state: Path, model: str) -> None:
         self._word = SharedWord(state / f"{model}.revision")
-        self._health = SharedWord(state / f"{model}.store")
+        self._heard = SharedWord(state / f"{model}.heard")  # when the database last answered, ms since the epoch
+        self._failed = SharedWord(state / f"{model}.failed")  # since when it does not take what is written; 0: it does
+        self._unsettled = SharedWord(state / f"{model}.unsettled")
         self._kept = KeptPolicy(state, model)
         self._state, self._leader = state, state / f"{model}.follower"
         self._leading: int | None = None
 
     @property
     def revision(self) -> int:
-        """In force on this host: a plain memory read."""
+        """In force on this host, a plain memory read; a worker on another reloads before it answers."""
         return self._word.value
 
     @contextmanager
     def changing(self) -> Iterator[Publish]:
-        """Hold the host's write lock; what is yielded puts a revision in force on every worker."""
+        """Hold the host's write lock; what is yielded puts a revision of a database in force on every worker."""
         with self._word.changing() as word:
 
-            def publish(entry: Revision) -> None:
-                self._kept.write(entry)
+            def publish(entry: Revision, database: str) -> None:
+                self._kept.write(Kept(entry, database))
                 word[0] = entry.revision
 
             yield publish
 
-    def kept(self) -> Revision | None:
+    def kept(self) -> Kept | None:
         """The policy published last."""
         return self._kept.read()
 
     @property
     def down_since(self) -> float | None:
-        """When the database was last seen to stop answering, in seconds since the epoch; None while it answers."""
-        return self._health.value / 1000 or None
+        """Since when the database has not answered, or not taken what was written, in seconds since the epoch.
 
-    def store_answers(self, answers: bool) -> None:
-        """Tell all workers whether the database answers."""
-        if answers != (self._health.value == 0):
-            with self._health.changing() as word:
-                word[0] = 0 if answers else int(time.time() * 1000)
+        None while it does. A follower that hangs has not heard of it either.
+        """
+        failed, heard = self._failed.value / 1000, self._heard.value / 1000
+        return failed or (heard if time.time() - heard > SILENCE_SECONDS else None) or None
+
+    def note_database_down(self) -> None:
+        """It failed: known to all workers at once."""
+        if self._failed.value == 0:
+            with self._failed.changing() as word:
+                word[0] = int(time.time() * 1000)
+
+    def note_database_heard(self) -> None:
+        """It answered what was read."""
+        with self._heard.changing() as word:
+            word[0] = int(time.time() * 1000)
+
+    def note_database_up(self) -> None:
+        """It took what was written."""
+        self.note_database_heard()
+        if self._failed.value:
+            with self._failed.changing() as word:
+                word[0] = 0
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether the start found no database, and what it would have stored is still to be."""
+        return self._unsettled.value != 0
+
+    @unsettled.setter
+    def unsettled(self, value: bool) -> None:
+        with self._unsettled.changing() as word:
+            word[0] = int(value)
 
     def lead(self) -> bool:
         """Whether this worker is the one that follows the database for its host; the kernel ends it with the worker."""
@@ -71,10 +102,12 @@ class HostPolicy:
             self._leading = fd
         return True
 
-    @property
+    @cached_property
     def id(self) -> str:
-        """Of this state folder, the same at every start."""
-        path = self._state / "host.id"
-        with suppress(FileExistsError), path.open("x") as file:
-            file.write(uuid.uuid4().hex)
-        return path.read_text() or "nameless"
+        """Of this state folder on this machine, the same at every start."""
+        path, made = self._state / "host.id", self._state / f"host.id.{os.getpid()}"
+        made.write_text(uuid.uuid4().hex)
+        with suppress(FileExistsError):
+            os.link(made, path)  # whole, and the first of several alone
+        made.unlink()
+        return f"{socket.gethostname()}-{path.read_text()}"

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from decision import Bundle, Policy, PolicyDocument, PolicyError
-from service.carry import settled
+from service.carry import carried, restored
 from service.host import HostPolicy
+from service.kept import Kept
 from service.store import Change, PolicyStore, Revision, StaleError, StoreError
 
 log = logging.getLogger("equipoise")
@@ -40,8 +41,10 @@ class PolicyInForce:
         self._bundle, self._store, self.host = bundle, store, host
         self._reloading = threading.Lock()
         self._failed_at = (-1, 0.0)  # the shared word that could not be followed, and when
+        self._why_not = ""
         self._enforced = self._read()
         self._seen = self._enforced.revision
+        self._caught_up = (self._seen, self._enforced.entry.time)  # of the database, as `catch_up` left it
 
     def current(self) -> Enforced:
         """The policy this request is decided by; ask once a request."""
@@ -57,55 +60,56 @@ class PolicyInForce:
         """Store a change as revision `expected + 1` and put it in force. Raises StaleError, StoreError."""
         try:
             with self.host.changing() as publish:
+                database = self._store.database.id
                 entry = self._store.append(expected, change)
-                publish(entry)
+                publish(entry, database)
         except StaleError:
             self.catch_up()
             raise
         except StoreError:
-            self.host.store_answers(False)
+            self.host.note_database_down()
             raise
         log.warning("policy revision %d by %s: %r", entry.revision, entry.actor, entry.reason)
         return Enforced(policy, entry)
 
-    def catch_up(self) -> int:
+    def catch_up(self) -> None:
         """Put in force what other hosts stored, or what a writer stored that was killed before it could.
 
-        What is in force, should the database have lost it, is stored again. Raises StoreError.
+        What this host has, should the database have lost it, is stored again; so is, once after a start that found no
+        database, the last policy for this bundle version. Raises StoreError.
         """
-        last = self._store.last()
-        if last is None or last.revision != self.host.revision:
+        unsettled = self.host.unsettled
+        if unsettled or self._store.newest() != self._caught_up or self.host.revision != self._caught_up[0]:
             with self.host.changing() as publish:
-                last = settled(self._store, self._bundle, self.host.kept(), carry=False)
-                publish(last)
-        return last.revision
+                bring = carried if unsettled else restored
+                last = bring(self._store, self._bundle, self.host.kept())
+                publish(last, self._store.database.id)
+                self._caught_up = (last.revision, last.time)
+            self.host.unsettled = False
 
-    def settle(self) -> None:
-        """`catch_up` of a start that found no database: this bundle's version is stored too."""
-        with self.host.changing() as publish:
-            publish(settled(self._store, self._bundle, self.host.kept()))
+    def acknowledge(self) -> None:
+        """Tell other hosts which revision this one decides by. Raises StoreError."""
+        self._store.acknowledge(self.host.id, self.current().revision)
 
     def behind(self, revision: int) -> list[str]:
         """The live hosts that decide by an older revision: none on a database of one host. Raises StoreError."""
-        if not self._store.database.notifies:
-            return []
-        self._store.acknowledge(self.host.id, self.host.revision)
-        return self._store.behind(revision)
+        return self._store.behind(revision) if self._store.database.notifies else []
 
-    def ailments(self) -> list[str]:
+    def degraded(self) -> list[str]:
         """What an operator should know, in words; nothing where all is well."""
         said, down, entry = [], self.host.down_since, self.current().entry
         if down is not None:
             said.append(f"the policy store has not answered since {datetime.fromtimestamp(down, UTC):%FT%TZ}")
         if entry.event == "fallback":
             said.append(f"the bundle's default policy is in force: {entry.reason}")
+        if (word := self.host.revision) != entry.revision:
+            said.append(f"revision {word} cannot be in force here, {entry.revision} is: {self._why_not}")
         return said
 
     def _read(self) -> Enforced:
-        entry = self.host.kept()
-        if entry is None or entry.revision < self.host.revision:  # the disk took no file
-            entry = self._store.last()
-        if entry is None:
+        kept = self.host.kept()
+        entry = kept.entry if kept is not None and kept.entry.revision >= self.host.revision else self._store.last()
+        if entry is None:  # and the disk took no file
             raise StoreError(f"no policy is stored for {self._bundle.manifest.name}")
         return Enforced(self._bundle.policy(entry.policy), entry)
 
@@ -119,8 +123,10 @@ class PolicyInForce:
                 # `seen` is the revision that was read, never the word's value: a later one is met next time.
                 self._enforced = self._read()
                 self._seen = self._enforced.revision
-            except (StoreError, PolicyError):
-                log.exception("revision %d stays in force: a newer one could not be read", self._seen)
+            except (StoreError, PolicyError) as error:
+                if word != failed:
+                    log.error("revision %d stays in force, %d cannot be: %s", self._seen, word, error)
+                self._why_not = str(error)
             if self._seen != word:
                 self._failed_at = (word, time.monotonic())
 
@@ -131,19 +137,19 @@ def prepare(bundle: Bundle, store: PolicyStore, host: HostPolicy) -> PolicyInFor
     With the database down, the policy that this host kept goes on. Raises StoreError where it kept none.
     """
     with host.changing() as publish:
+        kept = host.kept()
         try:
-            entry = settled(store, bundle, host.kept())
-            host.store_answers(True)
+            kept = Kept(carried(store, bundle, kept), store.database.id)
+            host.note_database_up()
         except StoreError as error:
-            kept = host.kept()
             if kept is None or error.final:
                 raise
             try:
-                bundle.policy(kept.policy)
+                bundle.policy(kept.entry.policy)
             except PolicyError as impossible:
                 raise StoreError(f"{error}; the policy kept here cannot be: {impossible}") from error
-            log.error("the last known policy, revision %d, is in force: %s", kept.revision, error)
-            entry = kept
-            host.store_answers(False)
-        publish(entry)
+            log.error("the last known policy, revision %d, is in force: %s", kept.entry.revision, error)
+            host.note_database_down()
+        host.unsettled = host.down_since is not None
+        publish(kept.entry, kept.database)
     return PolicyInForce(bundle, store, host)
