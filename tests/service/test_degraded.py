@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,7 @@ def test_a_broken_kept_policy_is_nothing_but_slower(start: Callable[..., Server]
     path.unlink() if kept is None else path.write_text(kept)
     with httpx.Client(base_url=start(state=first.state, workers=1).wait().url) as client:
         assert client.get("/config").json() == policy
-    assert json.loads(path.read_text())["revision"] == policy["revision"]
+    assert json.loads(path.read_text())["entry"]["revision"] == policy["revision"]
 
 
 @pytest.fixture
@@ -152,13 +153,9 @@ def test_on_a_full_disk_predictions_go_on_and_no_change_is_half_there(
     server = start(state=small_disk / "state", workers=1, BENTOML_HOME=str(small_disk.parent / "bentoml")).wait()
     policy = changed(server)
     filler = small_disk / "filler"
-    with filler.open("wb") as file:
-        try:
-            while True:
-                file.write(b"x" * 4096)
-                file.flush()
-        except OSError:
-            pass
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
     stored = policy["revision"]
     with httpx.Client(base_url=server.url, timeout=30) as client:
         for n in range(200):
