@@ -45,14 +45,17 @@ class Figures:
 class Comparison:
     """Figures of the policy held against, and of policy less against, at the priors of the policy that is previewed.
 
-    `changed` is the share of images whose label (or abstention) differs between the two; flags do not count. `moves`
-    `(K + 1, K + 1)` says from which label (of against) to which (of policy), the last being none, as shares of all
-    images.
+    `changed` is the share of images whose label (or abstention) differs between the two; flags do not count;
+    `changed_before` is the same at the priors of against. `unseen` is the prior of classes without a test image: of
+    them nothing is known. `moves` `(K + 1, K + 1)` says from which label (of against) to which (of policy), the last
+    being none, as shares of all images.
     """
 
     against: Figures
     difference: Figures
     changed: Interval
+    changed_before: Interval
+    unseen: float
     moves: Array
 
 
@@ -109,9 +112,11 @@ def preview(bundle: Bundle, policy: Policy, *, against: Policy | None = None) ->
     if against is None:
         return alone
     theirs = _Calls.of(sample, against)
+    changed = sample.by_class((ours.labels != theirs.labels)[:, None])
+    before = Strata(against.deployment_priors, sample.n)
     comparison = Comparison(
         _figures(sample, strata, theirs, costs), _differences(sample, strata, ours, theirs, costs),
-        share(strata, sample.by_class((ours.labels != theirs.labels)[:, None])).at(0),
+        share(strata, changed).at(0), share(before, changed).at(0), strata.unseen,
         label_moves(ours.labels, theirs.labels, len(sample.n), sample.shares * strata.weights[sample.labels]),
     )  # fmt: skip
     return replace(alone, comparison=comparison)

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from decision import Fault, Policy, PolicyError, parse_policy
 from service import body, query
+from service.database import StoreError
 from service.limits import LARGEST_REVISION, MOST_LISTED
 from service.merge_patch import patched
 from service.policies import Enforced
@@ -47,6 +48,10 @@ async def patch_config(request: Request) -> Response:
     """Change a part of the policy, by a JSON merge patch."""
     worker = worker_of(request)
     actor = await worker.access.require(request, "PATCH /config")
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json-patch+json":
+        raise Problem(415, "unsupported-media-type", "expected a merge patch (RFC 7396), got a JSON patch (RFC 6902)",
+                      headers={"Accept-Patch": "application/merge-patch+json"})  # fmt: skip
     before = await expected(request, worker)
     document = before.policy.document.model_dump(mode="json")
     return await _change(request, worker, actor, before, patched(document, await body.document(request)))
@@ -58,7 +63,7 @@ async def rollback_config(request: Request) -> Response:
     actor = await worker.access.require(request, "POST /config/rollback")
     before = await expected(request, worker)
     number = _revision_asked(await body.document(request))
-    found = await asyncio.to_thread(worker.store.get, number)
+    found = await worker.ask_store(worker.store.get, number)
     if found is None:
         raise PolicyError(Fault("/revision", f"expected a revision that history has, got {number}"))
     return await _change(request, worker, actor, before, found.policy, event="rollback",
@@ -81,7 +86,7 @@ async def history(request: Request) -> Response:
     query.only(request, "limit", "before")
     limit = query.number(request, "limit", most=MOST_LISTED) or USUALLY_LISTED
     before = query.number(request, "before", most=LARGEST_REVISION)
-    found = await asyncio.to_thread(worker.store.history, limit=limit + 1, before=before)
+    found = await worker.ask_store(worker.store.history, limit=limit + 1, before=before)
     listed = [RevisionDocument.model_validate(vars(entry)) for entry in found[:limit]]
     older = f"/config/history?limit={limit}&before={listed[-1].revision}" if len(found) > limit else None
     return as_json(HistoryDocument(revisions=listed, next=older).model_dump(mode="json"))
@@ -103,7 +108,7 @@ async def _change(
     kept = preview_summary(preview) | {"forced": forced}
     change = change_of(worker.bundle, policy, actor, reason, event, kept)
     try:
-        enforced = await asyncio.to_thread(worker.policies.change, before.revision, policy, change)
+        enforced = await worker.ask_store(worker.policies.change, before.revision, policy, change)
     except StaleError:
         raise stale(await asyncio.to_thread(worker.policies.current)) from None
     return await _answered(request, worker, enforced)
@@ -122,13 +127,22 @@ async def _answered(request: Request, worker: Worker, enforced: Enforced) -> Res
     seconds = query.wait(request)
     if seconds is None:
         return _in_force(enforced)
+    status = 200 if await _everywhere(worker, enforced.revision, seconds) else 202
+    return _in_force(enforced, status, {"Preference-Applied": f"wait={seconds:.0f}"})
+
+
+async def _everywhere(worker: Worker, revision: int, seconds: float) -> bool:
+    """Whether every live host decides by a revision before so many seconds are over; False where nobody can tell."""
     deadline = time.monotonic() + seconds
-    await asyncio.to_thread(worker.policies.acknowledge)
-    while behind := await asyncio.to_thread(worker.policies.behind, enforced.revision):
-        if time.monotonic() > deadline:
-            break
-        await asyncio.sleep(ASK_AGAIN_SECONDS)
-    return _in_force(enforced, 202 if behind else 200, {"Preference-Applied": f"wait={seconds:.0f}"})
+    try:
+        await worker.ask_store(worker.policies.acknowledge)
+        while await worker.ask_store(worker.policies.behind, revision):
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(ASK_AGAIN_SECONDS)
+    except StoreError:  # the change is stored and in force here
+        return False
+    return True
 
 
 def _guarded(preview: PreviewDocument) -> Problem:

@@ -49,6 +49,12 @@ class Database:
         return self._engine.dialect.name == "postgresql"
 
     @property
+    def id(self) -> str:
+        """Of this very database: a copy has it too, another never."""
+        with self.reading() as connection:
+            return str(connection.execute(sa.select(tables.schema.c.database)).scalar_one())
+
+    @property
     def notifies(self) -> bool:
         """Whether several hosts may share it, which hear of each other's commits."""
         return self.is_postgresql
@@ -61,6 +67,7 @@ class Database:
             with self._engine.connect() as connection:
                 yield connection
         except SQLAlchemyError as error:
+            self._ensured = False  # it may be another one when it answers again
             raise StoreError(f"the database cannot be read: {_said(error)}") from error
 
     @contextmanager
@@ -73,6 +80,7 @@ class Database:
         except IntegrityError:
             raise
         except SQLAlchemyError as error:
+            self._ensured = False
             raise StoreError(f"the database cannot be written: {_said(error)}") from error
 
     def close(self) -> None:

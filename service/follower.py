@@ -5,7 +5,6 @@ import threading
 import time
 
 from service.database import StoreError
-from service.host import HostPolicy
 from service.policies import PolicyInForce
 from service.store import CHANNEL, PolicyStore
 
@@ -17,12 +16,10 @@ HEARTBEAT_SECONDS = 3.0
 
 
 class Follower:
-    """Where its worker leads the host, it hears of commits, or looks once a second, and acknowledges."""
+    """Hears of commits, or looks once a second, puts in force what is new, and acknowledges it."""
 
     def __init__(self, policies: PolicyInForce, store: PolicyStore) -> None:
-        self._policies, self._database = policies, store.database
-        self._host: HostPolicy = policies.host
-        self._unsettled = self._host.down_since is not None
+        self._policies, self._host, self._database = policies, policies.host, store.database
         self._acknowledged = (0, 0.0)  # the revision, and when
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
@@ -49,16 +46,19 @@ class Follower:
     def _follow(self) -> None:
         with self._database.listening(CHANNEL, idle=self._closed.wait) as wait:
             while not self._closed.is_set():
-                if self._unsettled:
-                    self._policies.settle()
-                    self._unsettled = False
-                self._acknowledge(self._policies.catch_up())
-                if self._host.down_since is not None:
-                    log.warning("the database answers again")
-                self._host.note_database_up()
+                self._policies.catch_up()
+                self._host.note_database_heard()
+                self._acknowledge()
                 wait(POLL_SECONDS)
 
-    def _acknowledge(self, revision: int) -> None:
-        said, when = self._acknowledged
-        if revision != said or time.monotonic() > when + HEARTBEAT_SECONDS:
-            self._acknowledged = (self._policies.acknowledge(), time.monotonic())
+    def _acknowledge(self) -> None:
+        """Write what this host decides by, where others may ask, or where it is to be seen that writing works again."""
+        down, (said, when) = self._host.down_since is not None, self._acknowledged
+        revision = self._policies.current().revision
+        due = revision != said or time.monotonic() > when + HEARTBEAT_SECONDS
+        if down or (due and self._database.notifies):
+            self._policies.acknowledge()
+            self._acknowledged = (revision, time.monotonic())
+            self._host.note_database_up()
+            if down:
+                log.warning("the database answers again")

@@ -10,6 +10,7 @@ from decision import Bundle, Policy, PolicyDocument, PolicyError
 from service.carry import carried, restored
 from service.database import StoreError
 from service.host import HostPolicy
+from service.kept import Kept
 from service.store import Change, PolicyStore, Revision, StaleError
 
 log = logging.getLogger("equipoise")
@@ -41,8 +42,10 @@ class PolicyInForce:
         self._bundle, self._store, self.host = bundle, store, host
         self._reloading = threading.Lock()
         self._failed_at = (-1, 0.0)  # the shared word that could not be followed, and when
+        self._why_not = ""
         self._enforced = self._read()
         self._seen = self._enforced.revision
+        self._caught_up = (self._seen, self._enforced.entry.time)  # of the database, as `catch_up` left it
 
     def current(self) -> Enforced:
         """The policy this request is decided by; ask once a request."""
@@ -58,8 +61,9 @@ class PolicyInForce:
         """Store a change as revision `expected + 1` and put it in force. Raises StaleError, StoreError."""
         try:
             with self.host.changing() as publish:
+                database = self._store.database.id
                 entry = self._store.append(expected, change)
-                publish(entry)
+                publish(entry, database)
         except StaleError:
             self.catch_up()
             raise
@@ -69,33 +73,27 @@ class PolicyInForce:
         log.warning("policy revision %d by %s: %r", entry.revision, entry.actor, entry.reason)
         return Enforced(policy, entry)
 
-    def catch_up(self) -> int:
+    def catch_up(self) -> None:
         """Put in force what other hosts stored, or what a writer stored that was killed before it could.
 
-        What is in force, should the database have lost it, is stored again. Returns the revision that is in force on
-        this host now. Raises StoreError.
+        What this host has, should the database have lost it, is stored again; so is, once after a start that found no
+        database, the last policy for this bundle version. Raises StoreError.
         """
-        last = self._store.last()
-        if last is None or last.revision != self.host.revision:
+        unsettled = self.host.unsettled
+        if unsettled or self._store.newest() != self._caught_up or self.host.revision != self._caught_up[0]:
             with self.host.changing() as publish:
-                last = restored(self._store, self._bundle, self.host.kept())
-                publish(last)
-        return last.revision
+                bring = carried if unsettled else restored
+                last = bring(self._store, self._bundle, self.host.kept())
+                publish(last, self._store.database.id)
+                self._caught_up = (last.revision, last.time)
+            self.host.unsettled = False
 
-    def settle(self) -> None:
-        """`catch_up` of a start that found no database: this bundle's version is stored too."""
-        with self.host.changing() as publish:
-            publish(carried(self._store, self._bundle, restored(self._store, self._bundle, self.host.kept())))
-
-    def acknowledge(self) -> int:
-        """Tell the hosts that share the database which revision this one decides by. Raises StoreError."""
-        revision = self.host.revision
-        if self._store.database.notifies:
-            self._store.acknowledge(self.host.id, revision)
-        return revision
+    def acknowledge(self) -> None:
+        """Tell other hosts which revision this one decides by. Raises StoreError."""
+        self._store.acknowledge(self.host.id, self.current().revision)
 
     def behind(self, revision: int) -> list[str]:
-        """The live hosts that have not acknowledged `revision`: none on a database of one host. Raises StoreError."""
+        """The live hosts that decide by an older revision: none on a database of one host. Raises StoreError."""
         return self._store.behind(revision) if self._store.database.notifies else []
 
     def degraded(self) -> list[str]:
@@ -105,13 +103,14 @@ class PolicyInForce:
             said.append(f"the policy store has not answered since {datetime.fromtimestamp(down, UTC):%FT%TZ}")
         if entry.event == "fallback":
             said.append(f"the bundle's default policy is in force: {entry.reason}")
+        if (word := self.host.revision) != entry.revision:
+            said.append(f"revision {word} cannot be in force here, {entry.revision} is: {self._why_not}")
         return said
 
     def _read(self) -> Enforced:
-        entry = self.host.kept()
-        if entry is None or entry.revision < self.host.revision:  # the disk took no file
-            entry = self._store.last()
-        if entry is None:
+        kept = self.host.kept()
+        entry = kept.entry if kept is not None and kept.entry.revision >= self.host.revision else self._store.last()
+        if entry is None:  # and the disk took no file
             raise StoreError(f"no policy is stored for {self._bundle.manifest.name}")
         return Enforced(self._bundle.policy(entry.policy), entry)
 
@@ -125,8 +124,10 @@ class PolicyInForce:
                 # `seen` is the revision that was read, never the word's value: a later one is met next time.
                 self._enforced = self._read()
                 self._seen = self._enforced.revision
-            except (StoreError, PolicyError):
-                log.exception("revision %d stays in force: a newer one could not be read", self._seen)
+            except (StoreError, PolicyError) as error:
+                if word != failed:
+                    log.error("revision %d stays in force, %d cannot be: %s", self._seen, word, error)
+                self._why_not = str(error)
             if self._seen != word:
                 self._failed_at = (word, time.monotonic())
 
@@ -137,19 +138,19 @@ def first_in_force(bundle: Bundle, store: PolicyStore, host: HostPolicy) -> Poli
     With the database down, the policy that this host kept goes on. Raises StoreError where it kept none.
     """
     with host.changing() as publish:
+        kept = host.kept()
         try:
-            entry = carried(store, bundle, restored(store, bundle, host.kept()))
+            kept = Kept(carried(store, bundle, kept), store.database.id)
             host.note_database_up()
         except StoreError as error:
-            kept = host.kept()
             if kept is None or error.permanent:
                 raise
             try:
-                bundle.policy(kept.policy)
+                bundle.policy(kept.entry.policy)
             except PolicyError as impossible:
                 raise StoreError(f"{error}; the policy kept here cannot be: {impossible}") from error
-            log.error("the last known policy, revision %d, is in force: %s", kept.revision, error)
-            entry = kept
+            log.error("the last known policy, revision %d, is in force: %s", kept.entry.revision, error)
             host.note_database_down()
-        publish(entry)
+        host.unsettled = host.down_since is not None
+        publish(kept.entry, kept.database)
     return PolicyInForce(bundle, store, host)

@@ -30,7 +30,7 @@ async def expected(request: Request, worker: Worker) -> Enforced:
         detail = f"expected If-Match with the ETag of GET /config, now {tag(enforced)}"
         raise Problem(428, "precondition-required", detail)
     if not {tag(enforced), "*"} & set(named):
-        await asyncio.to_thread(worker.policies.catch_up)  # what names a revision of another host is not stale
+        await worker.ask_store(worker.policies.catch_up)  # what names a revision of another host is not stale
         enforced = await asyncio.to_thread(worker.policies.current)
         if tag(enforced) not in named:
             raise stale(enforced, f"If-Match is {', '.join(named)[:200]}")

@@ -11,6 +11,9 @@ from decision import Comparison, Figures, Interval, Policy, PolicyDocument, Prev
 from decision.intervals import Array, Intervals
 from service.schemas import CertificateDocument, IntervalDocument, certified
 
+MOST_IN_A_MATRIX = 100
+"""Classes: a matrix of more, three times with its limits, is for `decision.preview`, not for an answer over HTTP."""
+
 
 class MatrixDocument(BaseModel):
     """Rows are true classes; columns are labels, the last being none. Null where a class has no test image."""
@@ -29,7 +32,7 @@ class FiguresDocument(BaseModel):
     flag_recall: dict[str, IntervalDocument]
     flag_precision: dict[str, IntervalDocument]
     flagged_share: dict[str, IntervalDocument]
-    confusion: MatrixDocument
+    confusion: MatrixDocument | None
     abstention: IntervalDocument
     cost: IntervalDocument
 
@@ -81,6 +84,7 @@ class PreviewDocument(BaseModel):
     against: FiguresDocument
     difference: FiguresDocument
     changed: IntervalDocument
+    changed_before: IntervalDocument
     moves: list[MoveDocument]
     objections: list[str]
     answers: ReplayDocument | None = None
@@ -97,6 +101,7 @@ def preview_document(
         deployment_priors=policy.by_class(policy.deployment_priors), images=policy.by_class(found.n),
         figures=_figures(names, found.policy), against=_figures(names, comparison.against),
         difference=_figures(names, comparison.difference), changed=_interval(comparison.changed),
+        changed_before=_interval(comparison.changed_before),
         moves=[MoveDocument.model_validate({"from": source, "to": target, "share": share})
                for source, target, share in _moves(names, comparison.moves)],
         objections=list(objections),
@@ -133,10 +138,13 @@ def _figures(names: tuple[str, ...], figures: Figures) -> FiguresDocument:
         flag_recall=by_class(figures.flag_recall, known_only=True),
         flag_precision=by_class(figures.flag_precision, known_only=True),
         flagged_share=by_class(figures.flagged_share, known_only=True),
-        confusion=MatrixDocument(value=_rows(figures.confusion.value), low=figures.confusion.low.tolist(),
-                                 high=figures.confusion.high.tolist()),
+        confusion=_matrix(figures.confusion) if len(names) <= MOST_IN_A_MATRIX else None,
         abstention=_interval(figures.abstention), cost=_interval(figures.cost),
     )  # fmt: skip
+
+
+def _matrix(found: Intervals) -> MatrixDocument:
+    return MatrixDocument(value=_rows(found.value), low=found.low.tolist(), high=found.high.tolist())
 
 
 def _interval(found: Interval) -> IntervalDocument:

@@ -8,8 +8,10 @@ from service.answers import AnswerStore
 from service.database import StoreError
 from service.policies import Enforced
 from service.preview_schemas import PreviewDocument, ReplayDocument, preview_document, replay_document
+from service.problems import RETRY_AFTER, Problem
 
 MOST_CACHED = 32
+MOST_WAITING = 4
 REPLAYED = 10_000
 
 
@@ -18,7 +20,7 @@ class Previews:
 
     def __init__(self, bundle: Bundle, answers: AnswerStore) -> None:
         self._bundle, self._answers = bundle, answers
-        self._turn = asyncio.Lock()
+        self._turn, self._waiting = asyncio.Lock(), 0
         self._cached: OrderedDict[tuple[int, str], PreviewDocument] = OrderedDict()
 
     async def of(self, policy: Policy, against: Enforced) -> PreviewDocument:
@@ -27,10 +29,19 @@ class Previews:
             return await self._of(policy, against)
 
     async def with_answers(self, policy: Policy, against: Enforced) -> PreviewDocument:
-        """`of`, and what it would have done with the last answers: null where there are none, or no store."""
-        async with self._turn:
-            found = await self._of(policy, against)
-            return found.model_copy(update={"answers": await asyncio.to_thread(self._replayed, policy, against)})
+        """`of`, and what it would have done with the last answers: null where there are none, or no store.
+
+        Problem 429 where some wait already: it is a question, and a change must not wait behind many.
+        """
+        if self._waiting >= MOST_WAITING:
+            raise Problem(429, "too-many-previews", "other previews wait already", headers=RETRY_AFTER)
+        self._waiting += 1
+        try:
+            async with self._turn:
+                found = await self._of(policy, against)
+                return found.model_copy(update={"answers": await asyncio.to_thread(self._replayed, policy, against)})
+        finally:
+            self._waiting -= 1
 
     async def _of(self, policy: Policy, against: Enforced) -> PreviewDocument:
         key = (against.revision, policy.document.model_dump_json())

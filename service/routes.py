@@ -57,7 +57,7 @@ async def readyz(request: Request) -> Response:
     worker = worker_of(request)
     enforced = await asyncio.to_thread(worker.policies.current)
     known = {"status": "ready", "model": worker.bundle.id, "policy_revision": enforced.revision}
-    return as_json(known | {"degraded": worker.policies.degraded()})
+    return as_json(known | {"degraded": await asyncio.to_thread(worker.policies.degraded)})
 
 
 async def docs(_: Request) -> HTMLResponse:

@@ -2,9 +2,11 @@
 
 import asyncio
 import gc
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import bentoml
 
@@ -12,7 +14,7 @@ from decision import load_bundle, read_image
 from service.access import Access
 from service.answer_log import AnswerLog
 from service.answers import AnswerStore
-from service.database import Database
+from service.database import Database, StoreError
 from service.follower import Follower
 from service.front import Front, app
 from service.host import HostPolicy
@@ -23,6 +25,9 @@ from service.settings import Settings
 from service.start import die_with_parent, prepare
 from service.store import PolicyStore
 from service.tokens import TokensInForce, TokenStore
+
+STORE_SECONDS = 5.0
+Answered = TypeVar("Answered")
 
 
 @bentoml.service(
@@ -56,6 +61,7 @@ class Equipoise:
         admin, reader = self.settings.admin_token, self.settings.predict_token
         self.tokens = TokensInForce(TokenStore.of(database, state), admin, reader)
         self.access = Access(self.tokens, closed=bool(reader), count=self.metrics.refused)
+        self.stored = ThreadPoolExecutor(4, thread_name_prefix="store")
         self.pool = ThreadPoolExecutor(max(2, self.settings.threads), thread_name_prefix="predict")
         app.state.worker = self
 
@@ -89,6 +95,18 @@ class Equipoise:
         """`answer` on the worker's own threads, so that decoding and inference never hold up the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self.pool, partial(self.answer, image, explain=explain))
 
+    async def ask_store(self, ask: Callable[..., Answered], *arguments: Any, **options: Any) -> Answered:
+        """What the database says, asked on threads of its own: one that hangs holds up nothing else.
+
+        Raises StoreError, also where it takes longer than a moment.
+        """
+        asked = asyncio.get_running_loop().run_in_executor(self.stored, partial(ask, *arguments, **options))
+        try:
+            return await asyncio.wait_for(asked, STORE_SECONDS)
+        except TimeoutError:
+            self.policies.host.note_database_down()
+            raise StoreError(f"the database has not answered for {STORE_SECONDS} seconds") from None
+
     @bentoml.on_deployment
     @staticmethod
     def prepare() -> None:
@@ -106,6 +124,7 @@ class Equipoise:
     def close(self) -> None:
         """Let the last answers out."""
         self.pool.shutdown()
+        self.stored.shutdown(wait=False, cancel_futures=True)
         self.answer_log.close()
         self.follower.close()
         self.tokens.close()

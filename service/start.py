@@ -31,16 +31,17 @@ def prepare() -> None:
         _try_out()
         database, name = Database(settings.database_url), bundle.manifest.name
         policies = first_in_force(bundle, PolicyStore(database, name), HostPolicy(settings.state, name))
-        made = policies.host.down_since is None and _ensure_writer(TokenStore.of(database, settings.state))
+        made = _ensure_writer(TokenStore.of(database, settings.state), known=policies.host.down_since is None)
         database.close()
     except (SettingsError, BundleError, StoreError, OSError) as error:
         _refuse(error)
     print(_greeting(bundle, policies, token=os.environ["EQUIPOISE_ADMIN_TOKEN"] if made else None), flush=True)
 
 
-def _ensure_writer(tokens: TokenStore) -> bool:
-    """Make an admin token if nobody could change the policy; True if one was made."""
-    return not any(token.live and "write-policy" in token.scopes for token in tokens.all()) and ensure_admin_token()
+def _ensure_writer(tokens: TokenStore, *, known: bool) -> bool:
+    """Make an admin token if nobody could change the policy, or nobody is known to; True if one was made."""
+    writers = known and any(token.live and "write-policy" in token.scopes for token in tokens.all())
+    return not writers and ensure_admin_token()
 
 
 def _try_out() -> None:

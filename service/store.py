@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from service.database import Database
@@ -57,6 +58,20 @@ class PolicyStore:
         """The newest revision, or None before the first."""
         return next(iter(self.history(limit=1)), None)
 
+    def chosen(self) -> Revision | None:
+        """The newest revision that is not a default which took force because the one before it could not be."""
+        query = sa.select(revisions).where(revisions.c.model == self._model, revisions.c.event != "fallback")
+        with self.database.reading() as connection:
+            row = connection.execute(query.order_by(revisions.c.revision.desc()).limit(1)).one_or_none()
+        return None if row is None else _revision(row)
+
+    def newest(self) -> tuple[int, str] | None:
+        """Number and time of the newest revision: what says whether there is another, without reading it."""
+        query = sa.select(revisions.c.revision, revisions.c.time).where(revisions.c.model == self._model)
+        with self.database.reading() as connection:
+            row = connection.execute(query.order_by(revisions.c.revision.desc()).limit(1)).one_or_none()
+        return None if row is None else (row.revision, row.time)
+
     def get(self, revision: int) -> Revision | None:
         """One revision, None where there is none of that number."""
         found = self.history(limit=1, before=revision + 1)
@@ -80,6 +95,10 @@ class PolicyStore:
         last = sa.select(sa.func.coalesce(sa.func.max(revisions.c.revision), 0)).where(revisions.c.model == self._model)
         try:
             with self.database.writing() as connection:
+                if (
+                    self.database.is_postgresql
+                ):  # the key keeps equal numbers apart, not one with a gap from one without
+                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(self._model))))
                 found = connection.execute(last).scalar_one()
                 if found != expected:
                     raise StaleError(f"the last revision is {found}, not {expected}")
@@ -90,12 +109,15 @@ class PolicyStore:
         return entry
 
     def acknowledge(self, host: str, revision: int) -> None:
-        """Say that this host's workers decide by `revision`, and that it lives."""
-        own = sa.and_(hosts.c.model == self._model, hosts.c.host == host)
+        """Say that this host's workers decide by `revision`, and that it lives; forget hosts that died long ago."""
+        insert: Any = postgresql.insert if self.database.is_postgresql else sqlite.insert
+        row = {"model": self._model, "host": host, "revision": revision, "seen": sa.func.now()}
+        newer = {"revision": revision, "seen": sa.func.now()}
+        statement = insert(hosts).values(row).on_conflict_do_update(index_elements=["model", "host"], set_=newer)
         with self.database.writing() as connection:
-            seen = {"revision": revision, "seen": sa.func.now()}
-            if not connection.execute(sa.update(hosts).where(own).values(seen)).rowcount:
-                connection.execute(sa.insert(hosts).values(model=self._model, host=host, **seen))
+            connection.execute(statement)
+            if self.database.is_postgresql:
+                connection.execute(sa.delete(hosts).where(hosts.c.seen < sa.func.now() - sa.text("interval '1 day'")))
 
     def behind(self, revision: int) -> list[str]:
         """The live hosts that have not acknowledged `revision` yet."""

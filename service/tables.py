@@ -1,5 +1,7 @@
 """The tables of the service's state, the version of their schema, and how an older one becomes this."""
 
+import uuid
+
 import sqlalchemy as sa
 
 VERSION = 3
@@ -9,6 +11,7 @@ schema = sa.Table(
     "schema", metadata,
     sa.Column("one", sa.Integer, sa.CheckConstraint("one = 1"), primary_key=True, autoincrement=False),
     sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("database", sa.String, nullable=False),
 )  # fmt: skip
 revisions = sa.Table(
     "revisions", metadata,
@@ -39,6 +42,7 @@ answers = sa.Table(
     sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("label", sa.SmallInteger, nullable=False),
     sa.Column("probabilities", sa.LargeBinary, nullable=False),
+    sa.Index("answers_of_version", "model", "model_version", "id"),
 )  # fmt: skip
 tokens = sa.Table(
     "tokens", metadata,
@@ -64,13 +68,15 @@ def version(connection: sa.Connection) -> int:
 def upgrade(connection: sa.Connection, found: int) -> None:
     """Make the tables, or bring those of version `found` to this one; all of it in the caller's transaction."""
     if 0 < found < 3:
-        _add_event_columns(connection)
+        _add_columns_of_3(connection)
     metadata.create_all(connection)  # what lacks tables only has them after this
     connection.execute(sa.delete(schema))
-    connection.execute(sa.insert(schema).values(one=1, version=VERSION))
+    connection.execute(sa.insert(schema).values(one=1, version=VERSION, database=uuid.uuid4().hex))
 
 
-def _add_event_columns(connection: sa.Connection) -> None:
-    """Schema 3: what kind of event a revision was, its certificates, and what its preview said."""
+def _add_columns_of_3(connection: sa.Connection) -> None:
+    """An id of the database; of a revision, what kind of event it was, its certificates, and what its preview said."""
+    if sa.inspect(connection).has_table(schema.name):
+        connection.exec_driver_sql("ALTER TABLE schema ADD COLUMN database VARCHAR NOT NULL DEFAULT ''")
     for column, default in (("event VARCHAR", "change"), ("certificates TEXT", "[]"), ("preview TEXT", "null")):
         connection.exec_driver_sql(f"ALTER TABLE revisions ADD COLUMN {column} NOT NULL DEFAULT '{default}'")

@@ -1,6 +1,7 @@
 """What routes need of the worker that serves a request, and the JSON that they answer."""
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 import orjson
 from starlette.requests import Request
@@ -15,6 +16,8 @@ from service.schemas import Answer
 from service.settings import Settings
 from service.store import PolicyStore
 
+Answered = TypeVar("Answered")
+
 
 class Worker(Protocol):
     """What the routes need of a worker; `service.Equipoise` is one."""
@@ -26,6 +29,9 @@ class Worker(Protocol):
     previews: Previews
     exposition: Exposition
     access: Access
+
+    async def ask_store(self, ask: Callable[..., Answered], *arguments: Any, **options: Any) -> Answered:
+        """What the database says, off the event loop. Raises StoreError, also where it takes too long."""
 
     async def respond(self, image: bytes, *, explain: bool) -> Answer:
         """The answer to one encoded image, worked out off the event loop. Raises ImageError."""

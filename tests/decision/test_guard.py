@@ -49,9 +49,51 @@ def test_no_certified_recall_may_drop(now: tuple[Certificate, ...], message: str
     assert said == (() if message is None else (message,))
 
 
+OTHER = replace(CERTIFICATE, class_name="other")
+
+
 def test_the_label_that_was_covered_stays_covered() -> None:
-    before, now = with_certificates(replace(CERTIFICATE, covers="label")), with_certificates(CERTIFICATE)
+    before = with_certificates(OTHER, replace(CERTIFICATE, covers="label"))
+    now = with_certificates(OTHER, CERTIFICATE)
     assert objections(changing(0.0), before, now) == ()
     assert objections(changing(0.0), now, before) == (
         "rare: the certificate of recall 0.9 would cover the flag alone, not the label",
     )
+
+
+def test_the_first_in_priority_has_its_label_covered() -> None:
+    before, now = with_certificates(CERTIFICATE, OTHER), with_certificates(OTHER, CERTIFICATE)
+    assert objections(changing(0.0), before, before) == ()
+    assert objections(changing(0.0), now, before) == (
+        "rare: the certificate of recall 0.9 would cover the flag alone, not the label",
+    )
+
+
+def test_a_wrong_prior_does_not_hide_what_changes() -> None:
+    holdout = held_out()
+    typo = {"a": 1 - 3e-6, "b": 1e-6, "c": 1e-6, "d": 1e-6}
+    policy, against = policy_of(RULES[0], holdout, deployment_priors=typo), policy_of(RULES[0], holdout)
+    found = preview(bundle_of(holdout), policy, against=against).comparison
+    assert found is not None
+    assert found.changed.value < found.changed_before.value
+    assert found.changed_before.value > 0.2
+    (said,) = objections(found, policy, against)
+    assert said.startswith(f"{found.changed_before.value:.1%} ")
+    back = preview(bundle_of(holdout), against, against=policy).comparison
+    assert back is not None
+    assert back.changed.value == found.changed_before.value
+
+
+def test_classes_without_a_test_image_cannot_speak() -> None:
+    holdout = held_out(sizes=(200, 150, 100, 60))
+    test_d = (holdout.labels == 3) & (holdout.split == "test")
+    kept = type(holdout)(*(getattr(holdout, name)[~test_d] for name in ("logits", "labels", "split", "groups")))
+    plain = policy_of(RULES[0], kept)
+    for prior, stopped in ((0.1, False), (0.3, True)):
+        rest = (1 - prior) / 3
+        policy = policy_of(RULES[0], kept, deployment_priors={"a": rest, "b": rest, "c": rest, "d": prior})
+        found = preview(bundle_of(kept), policy, against=plain).comparison
+        assert found is not None
+        assert found.unseen == pytest.approx(prior)
+        said = objections(replace(found, changed=Interval(0, 0, 0), changed_before=Interval(0, 0, 0)), policy, plain)
+        assert bool(said) == stopped

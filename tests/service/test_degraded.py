@@ -95,9 +95,7 @@ def test_a_corrupted_database_is_left_alone_and_what_it_lost_is_stored_again(sta
         newest, restored = client.get("/config/history").json()["revisions"]
     assert (newest["revision"], restored["revision"]) == (policy["revision"] + 2, policy["revision"] + 1)
     assert restored["policy"] == CHANGED
-    assert restored["reason"].startswith(
-        f"the database had no revision; revision {policy['revision']}, kept by this host"
-    )
+    assert restored["reason"].startswith(f"the database had no revision; revision {policy['revision']}, kept here")
 
 
 def test_an_old_backup_does_not_bring_an_old_policy_back(start: Callable[..., Server]) -> None:
@@ -113,7 +111,7 @@ def test_an_old_backup_does_not_bring_an_old_policy_back(start: Callable[..., Se
     with httpx.Client(base_url=start(state=first.state, workers=1).wait().url) as client:
         now = client.get("/config").json()
     assert (now["revision"], now["policy"]) == (policy["revision"] + 1, CHANGED)
-    assert now["reason"].startswith("the database had revision 1; revision 2, kept by this host")
+    assert now["reason"].startswith("the database went back from revision 2 to 1; revision 2 of")
 
 
 @pytest.mark.parametrize("kept", ["", "{", "[]", '{"revision": 7}', None])
@@ -125,7 +123,7 @@ def test_a_broken_kept_policy_is_nothing_but_slower(start: Callable[..., Server]
     path.unlink() if kept is None else path.write_text(kept)
     with httpx.Client(base_url=start(state=first.state, workers=1).wait().url) as client:
         assert client.get("/config").json() == policy
-    assert json.loads(path.read_text())["revision"] == policy["revision"]
+    assert json.loads(path.read_text())["entry"]["revision"] == policy["revision"]
 
 
 @pytest.fixture

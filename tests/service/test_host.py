@@ -27,14 +27,19 @@ def test_one_worker_leads_and_goes_on_leading(tmp_path: Path) -> None:
 
 
 def test_the_database_is_down_since_it_was_first_seen_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    times = iter([1000.0, 2000.0, 3000.0])
-    monkeypatch.setattr("service.host.time.time", lambda: next(times))
+    now = [1000.0]
+    monkeypatch.setattr("service.host.time.time", lambda: now[0])
     one, other = HostPolicy(tmp_path, "tiny"), HostPolicy(tmp_path, "tiny")
     assert other.down_since is None
     one.note_database_down()
+    now[0] = 1001.0
     other.note_database_down()
+    assert other.down_since == 1000.0
+    other.note_database_heard()  # it can be read, and does not take what is written
     assert other.down_since == 1000.0
     other.note_database_up()
     assert one.down_since is None
+    now[0] = 2000.0
+    assert one.down_since == 1001.0, "a follower that hangs has not heard of it"
     one.note_database_down()
     assert other.down_since == 2000.0
