@@ -22,7 +22,7 @@ exit codes:
   0  done
   1  the policies differ (diff)
   2  bad usage, or a policy that cannot be (422, other 4xx)
-  3  stopped by the guard (409); --force does it all the same
+  3  stopped by the guard (409), or a dry run that it would stop; --force does it all the same
   4  somebody was first (412)
   5  no token, or not one that may (401, 403)
   6  the service does not answer, or cannot now (429, 5xx)
@@ -107,7 +107,8 @@ class _Parser(argparse.ArgumentParser):
 def _document_options(add: Callable[..., Any]) -> None:
     add("file", nargs="?", metavar="FILE", help="a whole policy as JSON, - for stdin; what it leaves out is default")
     add("--recall", action="append", default=[], type=_target, metavar="CLASS=RECALL",
-        help="the rule recall with exactly these targets, as crack=0.95; may be repeated")  # fmt: skip
+        help="the rule recall with exactly these targets, as crack=0.95; may be repeated; an image that flags "
+        "none of them gets the most probable of the other classes, rare or not")  # fmt: skip
     add("--confidence", type=float, metavar="P", help="that all certificates hold together")
     add("--covers", choices=get_args(Covers), help="certify that a class is flagged, or that it is the label")
     add("--priority", type=lambda text: text.split(","), metavar="A,B", help="which of several flagged is the label")

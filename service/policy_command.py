@@ -12,7 +12,7 @@ from typing import Any
 from decision import PolicyError, parse_policy
 from service.merge_patch import patched
 from service.policy_arguments import parser, read, wanted
-from service.policy_client import DIFFERENT, DONE, PENDING, UNUSABLE, ConfigClient, Refused
+from service.policy_client import DIFFERENT, DONE, GUARDED, PENDING, UNUSABLE, ConfigClient, Refused
 from service.policy_text import as_printed, changed_lines, document_text, history_lines, in_force_lines
 from service.preview_text import preview_lines
 
@@ -105,7 +105,8 @@ def _change(
     expected = given.if_match or before["revision"]
     everywhere, after = client.change(method, path, document, expected, wait=given.wait, **params)
     if "dry_run" in params:
-        return _show(given, after, preview_lines(after))
+        _show(given, after, preview_lines(after))
+        return GUARDED if after["objections"] and "force" not in params else DONE
     _show(given, after, changed_lines(before, after))
     if not everywhere:
         _print([f"stored, but after {given.wait} s not yet in force on every host"], to=sys.stderr)

@@ -10,19 +10,19 @@ FIGURES = {"recall": 0, "precision": 0, "label_share": 1, "flagged_share": 1}
 
 
 def preview_lines(found: dict[str, Any], top: int | None = None) -> Iterator[str]:
-    """A preview; of its classes the `top` ones that change most, all without."""
+    """A preview; of its classes those that may be flagged and the `top` ones that change most, all without."""
     names = list(found["images"])
     most = sorted(names, key=lambda name: -_most(found, name))[:top]
-    listed = [name for name in names if name in most]
+    listed = [name for name in names if name in most or name in found["figures"]["flagged_share"]]
     images = sum(found["images"].values())
-    yield f"beside revision {found['revision']}, from {images:,.0f} test images; in % with 95% intervals"
-    yield "second lines: the difference, ▲ or ▼ where its interval excludes 0"
+    yield f"beside revision {found['revision']}, from {images:,.0f} test images (related ones count as one)"
+    yield "in % with 95% intervals; second lines: the difference, ▲ or ▼ where its interval excludes 0"
     yield ""
     columns = [f for f in FIGURES if any(found[part][f] for part in ("figures", "against"))]
     head = ["class", "images", "prior", *(column.replace("_", " ") for column in columns)]
     yield from table([head, *(row for name in listed for row in _class_rows(found, name, columns))])
     if len(listed) < len(names):
-        yield f"the {len(listed)} of {len(names)} classes that change most"
+        yield f"{len(listed)} of {len(names)} classes: those that may be flagged, and those that change most"
     yield ""
     ours, change = found["figures"], found["difference"]
     yield from table([

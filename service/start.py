@@ -83,9 +83,11 @@ def _greeting(bundle: Bundle, policies: PolicyInForce, token: str | None) -> str
     image = DIGIT if bundle.manifest.name == "digits" and os.path.exists(DIGIT) else "IMAGE"
     revision = policies.current().revision
     made = f"  TOKEN={token}   # the admin token, made for this start\n" if token else ""
+    client = f"  EQUIPOISE_URL={url} EQUIPOISE_TOKEN=$TOKEN python -m service policy get\n"
     return (
         f"\nEquipoise serves {bundle.id} under policy revision {revision}.\n\n"
         f"  curl -F image=@{image} {url}/predict\n{made}"
         f'  curl -X PUT {url}/config -H "Authorization: Bearer $TOKEN" -H \'If-Match: "{revision}"\' \\\n'
         f'    -d \'{{"rule": {{"kind": "argmax"}}}}\'\n'
+        f"{client}"
     )
