@@ -11,6 +11,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from service.access import REQUIRED
 from tests.conftest import noise, png
 from tests.service.conftest import Server, scrape
 
@@ -26,17 +27,7 @@ def _nothing_a_client_sent_is_a_500(server: Server) -> Iterator[None]:
     assert statuses
     assert not [status for status in statuses if status.startswith("5")]
     routes = {dict(labels)["route"] for (name, labels) in samples if name == "equipoise_requests_total"}
-    assert routes <= {
-        "/predict",
-        "/config",
-        "/model",
-        "/metrics",
-        "/livez",
-        "/readyz",
-        "/docs",
-        "/docs.json",
-        "unmatched",
-    }
+    assert routes <= {*(route.split()[1] for route in REQUIRED), "unmatched"}
     assert "Traceback" not in server.log
 
 
