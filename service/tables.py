@@ -44,6 +44,15 @@ answers = sa.Table(
     sa.Column("probabilities", sa.LargeBinary, nullable=False),
     sa.Index("answers_of_version", "model", "model_version", "id"),
 )  # fmt: skip
+snapshots = sa.Table(
+    "snapshots", metadata,
+    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("model_version", sa.String, primary_key=True),
+    sa.Column("host", sa.String, primary_key=True),
+    sa.Column("start", sa.String, primary_key=True),
+    sa.Column("time", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("sums", sa.LargeBinary, nullable=False),
+)  # fmt: skip
 tokens = sa.Table(
     "tokens", metadata,
     sa.Column("id", sa.String, primary_key=True),

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from decision import Bundle
 from service.access import Access
-from service.metrics import Exposition
+from service.exposition import Exposition
 from service.policies import PolicyInForce
 from service.previews import Previews
 from service.schemas import Answer
