@@ -79,7 +79,7 @@ class Equipoise:
         decisions = policy.decide_calibrated(logits)
         self.metrics.record(decisions, raw=logits.argmax(axis=1))
         answer_id = uuid7()
-        self.answer_log.note(answer_id, enforced.revision, int(decisions.labels[0]), logits[0])
+        self.answer_log.note(answer_id, enforced.revision, int(decisions.labels[0]), logits[0], decisions.flags[0])
         return Answer(
             id=answer_id,
             label=policy.label(decisions.labels[0]),
