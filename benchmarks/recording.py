@@ -132,7 +132,7 @@ class Requests:
         decisions = policy.decide_calibrated(logits)
         worker.metrics.record(decisions, raw=logits.argmax(axis=1))
         id = self._uuid7()
-        note(id, enforced.revision, decisions.labels[0], logits[0])
+        note(id, enforced.revision, decisions.labels[0], logits[0], decisions.flags[0])
         return self._respond(id, enforced, decisions)
 
     def bare(self, image: bytes) -> bytes:
@@ -147,7 +147,7 @@ class Requests:
         ids = iter([self._uuid7() for _ in range(6_000)])
 
         def note() -> None:
-            log.note(next(ids), 1, 0, calibrated[0])
+            log.note(next(ids), 1, 0, calibrated[0], calibrated[0] > 0)
 
         return {
             "policy check": cost(self.worker.policies.current),

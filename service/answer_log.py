@@ -24,7 +24,7 @@ RETRY_SECONDS = 1.0
 PATIENCE_SECONDS = 5.0
 PRUNE_SECONDS = 600.0
 
-Noted: TypeAlias = tuple[str, int, int, NDArray[np.float64]]
+Noted: TypeAlias = tuple[str, int, int, NDArray[np.float64], NDArray[np.bool_]]
 
 
 class AnswerLog:
@@ -43,10 +43,12 @@ class AnswerLog:
         self._writer = threading.Thread(target=self._write_on, name="answers", daemon=True)
         self._writer.start()
 
-    def note(self, answer_id: str, revision: int, label: int, logits: NDArray[np.float64]) -> None:
-        """Keep one answer: its calibrated logits `(K,)`, which are nobody's to change any more."""
+    def note(
+        self, answer_id: str, revision: int, label: int, logits: NDArray[np.float64], flags: NDArray[np.bool_]
+    ) -> None:
+        """Keep one answer: its calibrated logits and flags `(K,)`, which are nobody's to change any more."""
         noted = self._noted
-        noted.append((answer_id, revision, label, logits))
+        noted.append((answer_id, revision, label, logits, flags))
         if len(noted) >= BATCH:
             self._full.set()
             if len(noted) > MOST_WAITING:
@@ -126,5 +128,5 @@ class _Pruner:
 
 
 def _answers(rows: list[Noted]) -> Answers:
-    ids, revisions, labels, logits = zip(*rows, strict=True)
-    return Answers(ids, np.array(revisions), np.array(labels), softmax(np.stack(logits)))
+    ids, revisions, labels, logits, flags = zip(*rows, strict=True)
+    return Answers(ids, np.array(revisions), np.array(labels), softmax(np.stack(logits)), np.stack(flags))

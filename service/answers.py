@@ -10,20 +10,22 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 from sqlalchemy.dialects import postgresql, sqlite
 
-from decision.arrays import Labels, Probabilities
+from decision.arrays import Flags, Labels, Probabilities
+from service import ids
 from service.database import Database
-from service.tables import answers
+from service.tables import answers, audits, draws, labels
 
 RETAINED = 1_000_000
 RETAINED_SECONDS = 14 * 24 * 3600
 SAMPLED = (65536 // 100).to_bytes(2)  # of what is older stay the ids whose last two bytes are below: one in a hundred
+AUDITED_SECONDS = 90 * 24 * 3600  # so long stays what was labelled or is to be
 PRUNED_AT_ONCE = 5_000
 HALF = np.dtype("<f2")
 
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """n answers: their ids, UUIDs of version 7; revisions and labels `(n,)`, -1 abstains; probabilities `(n, K)`.
+    """n answers: their ids, UUIDs of version 7; revisions and labels `(n,)`, -1 abstains; probabilities, flags `(n, K)`.
 
     Probabilities are calibrated, under the calibration priors and not the deployment ones.
     """
@@ -32,6 +34,7 @@ class Answers:
     revisions: NDArray[np.int64]
     labels: Labels
     probabilities: Probabilities
+    flags: Flags
 
 
 class AnswerStore:
@@ -45,9 +48,10 @@ class AnswerStore:
         """Store them in one transaction, probabilities rounded to float16; an id that is there stays as it was."""
         rows = [
             {"model": self._model, "id": UUID(own).bytes, "model_version": self._model_version,
-             "revision": revision, "label": label, "probabilities": half.tobytes()}
-            for own, revision, label, half in zip(
-                new.ids, new.revisions.tolist(), new.labels.tolist(), new.probabilities.astype(HALF), strict=True)
+             "revision": revision, "label": label, "probabilities": half.tobytes(), "flags": flags.tobytes()}
+            for own, revision, label, half, flags in zip(
+                new.ids, new.revisions.tolist(), new.labels.tolist(), new.probabilities.astype(HALF),
+                np.packbits(new.flags, axis=1), strict=True)
         ]  # fmt: skip
         insert: Any = postgresql.insert if self._database.is_postgresql else sqlite.insert
         if rows:
@@ -55,48 +59,79 @@ class AnswerStore:
                 connection.execute(insert(answers).on_conflict_do_nothing(), rows)
 
     def last(self, n: int) -> Answers:
-        """The newest n of this version, newest first."""
+        """The newest n of this version, newest first; without flags where they were stored before flags were."""
         columns = answers.c
         query = (
-            sa.select(columns.id, columns.revision, columns.label, columns.probabilities)
+            sa.select(columns.id, columns.revision, columns.label, columns.probabilities, columns.flags)
             .where(columns.model == self._model, columns.model_version == self._model_version)
             .order_by(columns.id.desc()).limit(n)
         )  # fmt: skip
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
-        halves = np.frombuffer(b"".join(row.probabilities for row in rows), HALF).reshape(len(rows), self._classes)
         return Answers(
             tuple(str(UUID(bytes=row.id)) for row in rows),
             np.array([row.revision for row in rows], dtype=np.int64),
             np.array([row.label for row in rows], dtype=np.int64),
-            halves.astype(np.float64),
+            probabilities_of([row.probabilities for row in rows], self._classes),
+            flags_of([row.flags for row in rows], self._classes),
         )
 
     def prune(self, now: float) -> Iterator[int]:
         """Thin out what is beyond the newest RETAINED answers or, at `now` (a Unix time), older than
         RETAINED_SECONDS.
 
-        Of that stays one in a hundred, the same ones each time. Each step deletes so few that SQLite's write lock is
-        soon free again, and yields how many.
+        Of that stays one in a hundred, the same ones each time, and for AUDITED_SECONDS what was handed out or labelled.
+        Each step deletes so few that SQLite's write lock is soon free again, and yields how many.
         """
-        own, ids = answers.c.model == self._model, answers.c.id
-        spare = sa.and_(own, ids < self._cut(now), sa.func.substr(ids, 15, 2, type_=sa.LargeBinary) >= SAMPLED)
-        batch = sa.select(ids).where(spare).order_by(ids).limit(PRUNED_AT_ONCE).subquery()
+        own, id_ = answers.c.model == self._model, answers.c.id
+        forgotten = ids.first_at(now - AUDITED_SECONDS)
+        wanted = sa.and_(id_ >= forgotten, sa.or_(_has(audits), _has(labels)))
+        unsampled = sa.func.substr(id_, 15, 2, type_=sa.LargeBinary) >= SAMPLED
+        spare = sa.and_(own, id_ < self.whole_since(now), unsampled, sa.not_(wanted))
+        batch = sa.select(id_).where(spare).order_by(id_).limit(PRUNED_AT_ONCE).subquery()
         ends = sa.select(sa.func.min(batch.c.id), sa.func.max(batch.c.id))
+        self._forget(forgotten)
         while True:
             with self._database.reading() as connection:  # what is sampled is passed over before the lock is taken
                 first, last = connection.execute(ends).one()
             if first is None:
                 return
             with self._database.writing() as connection:
-                deleted = connection.execute(sa.delete(answers).where(spare, ids >= first, ids <= last)).rowcount
+                deleted = connection.execute(sa.delete(answers).where(spare, id_ >= first, id_ <= last)).rowcount
             yield deleted
 
-    def _cut(self, now: float) -> bytes:
-        """The id before which answers are thinned out."""
-        ids = answers.c.id
-        query = sa.select(ids).where(answers.c.model == self._model).order_by(ids.desc()).offset(RETAINED - 1).limit(1)
+    def whole_since(self, now: float) -> bytes:
+        """The id before which answers are thinned out, or have been."""
+        id_ = answers.c.id
+        query = sa.select(id_).where(answers.c.model == self._model).order_by(id_.desc()).offset(RETAINED - 1).limit(1)
         with self._database.reading() as connection:
             oldest: bytes = connection.execute(query).scalar() or b""
-        milliseconds = max(0, int(1000 * (now - RETAINED_SECONDS)))
-        return max(oldest, (milliseconds << 80).to_bytes(16))
+        return max(oldest, ids.first_at(now - RETAINED_SECONDS))
+
+    def _forget(self, before: bytes) -> None:
+        """Delete what was asked and said of answers before an id."""
+        old = [(table, sa.and_(table.c.model == self._model, column < before))
+               for table, column in ((audits, audits.c.id), (labels, labels.c.id), (draws, draws.c.last))]  # fmt: skip
+        with self._database.reading() as connection:
+            found = [(table, spare) for table, spare in old if connection.scalar(sa.select(sa.exists().where(spare)))]
+        if found:
+            with self._database.writing() as connection:
+                for table, spare in found:
+                    connection.execute(sa.delete(table).where(spare))
+
+
+def probabilities_of(stored: list[bytes], classes: int) -> Probabilities:
+    """Calibrated probabilities `(n, K)` as they were stored."""
+    return np.frombuffer(b"".join(stored), HALF).reshape(len(stored), classes).astype(np.float64)
+
+
+def flags_of(stored: list[bytes | None], classes: int) -> Flags:
+    """Flags `(n, K)` as they were stored; none where nobody knows."""
+    unknown = bytes(-(-classes // 8))
+    packed = np.frombuffer(b"".join(row or unknown for row in stored), np.uint8).reshape(len(stored), len(unknown))
+    return np.unpackbits(packed, axis=1, count=classes).astype(np.bool_)
+
+
+def _has(table: sa.Table) -> sa.Exists:
+    """Whether an answer has a row there."""
+    return sa.exists().where(table.c.model == answers.c.model, table.c.id == answers.c.id)

@@ -97,7 +97,7 @@ class Equipoise:
         seconds = (decoded - begun, inferred - decoded, time.perf_counter() - inferred)
         self.metrics.answered(policy, decisions, logits.argmax(axis=1), seconds)
         answer_id = uuid7()
-        self.answer_log.note(answer_id, enforced.revision, int(decisions.labels[0]), logits[0])
+        self.answer_log.note(answer_id, enforced.revision, int(decisions.labels[0]), logits[0], decisions.flags[0])
         return Answer(
             id=answer_id,
             label=policy.label(decisions.labels[0]),

@@ -1,10 +1,13 @@
-"""The tables of the service's state, the version of their schema, and how an older one becomes this."""
+"""The tables of the service's state, the version of their schema, and how an older one becomes this.
+
+Ids are those of answers, times whole milliseconds since the epoch where they are numbers.
+"""
 
 import uuid
 
 import sqlalchemy as sa
 
-VERSION = 3
+VERSION = 4
 
 metadata = sa.MetaData()
 schema = sa.Table(
@@ -42,7 +45,38 @@ answers = sa.Table(
     sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("label", sa.SmallInteger, nullable=False),
     sa.Column("probabilities", sa.LargeBinary, nullable=False),
+    sa.Column("flags", sa.LargeBinary),
     sa.Index("answers_of_version", "model", "model_version", "id"),
+)  # fmt: skip
+audits = sa.Table(
+    "audits", metadata,
+    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("id", sa.LargeBinary(16), primary_key=True),
+    sa.Column("probability", sa.Double, nullable=False),
+    sa.Column("design", sa.String, nullable=False),
+    sa.Column("time", sa.BigInteger, nullable=False),
+)  # fmt: skip
+draws = sa.Table(
+    "draws", metadata,
+    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("model_version", sa.String, nullable=False),
+    sa.Column("first", sa.LargeBinary(16), nullable=False),
+    sa.Column("last", sa.LargeBinary(16), nullable=False),
+    sa.Column("design", sa.String, nullable=False),
+    sa.Column("rule", sa.LargeBinary, nullable=False),
+    sa.Column("time", sa.BigInteger, nullable=False),
+)  # fmt: skip
+labels = sa.Table(
+    "labels", metadata,
+    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("id", sa.LargeBinary(16), primary_key=True),
+    sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("label", sa.String, nullable=False),
+    sa.Column("time", sa.BigInteger, nullable=False),
+    sa.Column("actor", sa.String, nullable=False),
+    sa.Column("source", sa.String, nullable=False),
+    sa.Column("design", sa.String, nullable=False),
 )  # fmt: skip
 snapshots = sa.Table(
     "snapshots", metadata,
@@ -78,9 +112,14 @@ def upgrade(connection: sa.Connection, found: int) -> None:
     """Make the tables, or bring those of version `found` to this one; all of it in the caller's transaction."""
     if 0 < found < 3:
         _add_columns_of_3(connection)
+    if 0 < found < 4:
+        _add_column_of_4(connection)
     metadata.create_all(connection)  # what lacks tables only has them after this
-    connection.execute(sa.delete(schema))
-    connection.execute(sa.insert(schema).values(one=1, version=VERSION, database=uuid.uuid4().hex))
+    if found >= 3:
+        connection.execute(sa.update(schema).values(version=VERSION))
+    else:
+        connection.execute(sa.delete(schema))
+        connection.execute(sa.insert(schema).values(one=1, version=VERSION, database=uuid.uuid4().hex))
 
 
 def _add_columns_of_3(connection: sa.Connection) -> None:
@@ -89,3 +128,10 @@ def _add_columns_of_3(connection: sa.Connection) -> None:
         connection.exec_driver_sql("ALTER TABLE schema ADD COLUMN database VARCHAR NOT NULL DEFAULT ''")
     for column, default in (("event VARCHAR", "change"), ("certificates TEXT", "[]"), ("preview TEXT", "null")):
         connection.exec_driver_sql(f"ALTER TABLE revisions ADD COLUMN {column} NOT NULL DEFAULT '{default}'")
+
+
+def _add_column_of_4(connection: sa.Connection) -> None:
+    """Of an answer, its flags, which nobody knows of those that are there."""
+    if sa.inspect(connection).has_table(answers.name):
+        kind = answers.c.flags.type.compile(connection.dialect)
+        connection.exec_driver_sql(f"ALTER TABLE answers ADD COLUMN flags {kind}")

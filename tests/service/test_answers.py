@@ -65,13 +65,13 @@ def answers(ids: list[str], seed: int = 0) -> Answers:
     rng = np.random.default_rng(seed)
     n = len(ids)
     p = softmax(rng.normal(0, 4, (n, K))) if n else np.empty((0, K))
-    return Answers(tuple(ids), rng.integers(1, 9, n), rng.integers(-1, K, n), p)
+    return Answers(tuple(ids), rng.integers(1, 9, n), rng.integers(-1, K, n), p, rng.random((n, K)) < 0.3)
 
 
 def note(log: AnswerLog, n: int) -> list[str]:
     ids = [uuid7() for _ in range(n)]
     for own in ids:
-        log.note(own, 1, 2, np.array([0.0, 1.0, 2.0]))
+        log.note(own, 1, 2, np.array([0.0, 1.0, 2.0]), np.zeros(K, np.bool_))
     return ids
 
 
@@ -95,6 +95,7 @@ def test_the_newest_of_this_version_come_back_newest_first(database: Database, s
     assert found.ids == given.ids[newest]
     np.testing.assert_array_equal(found.revisions, given.revisions[newest])
     np.testing.assert_array_equal(found.labels, given.labels[newest])
+    np.testing.assert_array_equal(found.flags, given.flags[newest])
     assert found.probabilities.dtype == np.float64
     np.testing.assert_array_equal(found.probabilities, given.probabilities[newest].astype(np.float16))
     assert set(store.last(1000).ids) == set(ids)
@@ -167,11 +168,12 @@ def test_what_is_noted_is_stored_within_a_second_or_so(store: AnswerStore, open_
     log = open_log(store)
     logits = np.array([0.3, -2.0, 1.5])
     own = uuid7()
-    log.note(own, 7, -1, logits)
+    log.note(own, 7, -1, logits, np.array([False, True, True]))
     until(lambda: stored(store), 3)
     found = store.last(1)
     assert (found.ids, found.revisions.tolist(), found.labels.tolist()) == ((own,), [7], [-1])
     np.testing.assert_allclose(found.probabilities, softmax(logits[None]), rtol=2**-11)
+    assert found.flags.tolist() == [[False, True, True]]
 
 
 def test_a_thousand_do_not_wait_for_the_second(
@@ -279,7 +281,7 @@ def test_an_answer_that_cannot_be_stored_stops_no_other(
 ) -> None:
     dropped: list[int] = []
     log = open_log(sqlite_store, dropped=dropped.append)
-    log.note("no UUID", 1, 0, np.zeros(K))
+    log.note("no UUID", 1, 0, np.zeros(K), np.zeros(K, np.bool_))
     until(lambda: dropped == [1], 3)
     ids = note(log, 2)
     log.close()
