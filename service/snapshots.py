@@ -77,8 +77,9 @@ class SnapshotStore:
     def thin(self, now: int) -> None:
         """Delete what is older than RETAINED, and of what is older than FINE all but each hour's first."""
         c = snapshots.c
-        hour = c.time / HOUR if self._database.is_postgresql else c.time // HOUR
-        kept = sa.select(c.host, c.start, sa.func.min(c.time)).where(self._own).group_by(c.host, c.start, hour)
+        kept = (
+            sa.select(c.host, c.start, sa.func.min(c.time)).where(self._own).group_by(c.host, c.start, c.time // HOUR)
+        )
         spare = sa.tuple_(c.host, c.start, c.time).not_in(kept)
         with self._database.writing() as connection:
             connection.execute(sa.delete(snapshots).where(self._own, c.time < now - RETAINED))
