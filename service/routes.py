@@ -13,6 +13,8 @@ from starlette.routing import Route
 
 from decision import Manifest
 from service import body, config, openapi, query
+from service.drift_schemas import DriftDocument
+from service.limits import LONGEST_WINDOW
 from service.preview_schemas import PreviewDocument
 from service.problems import FORESEEN, answer_problem
 from service.schemas import Answer, HistoryDocument, PolicyInForceDocument
@@ -31,6 +33,15 @@ async def predict(request: Request) -> Response:
         image = await body.image_bytes(request, worker.settings.max_bytes)
         answer = await worker.respond(image, explain=explain)
     return as_json(answer.model_dump())
+
+
+async def drift(request: Request) -> Response:
+    """What was answered in a window beside what was to be expected, per class and with a verdict in words."""
+    worker = worker_of(request)
+    await worker.access.require(request, "GET /drift")
+    query.only(request, "window")
+    _, seconds = query.duration(request, "window", usually="24h", most=LONGEST_WINDOW)
+    return as_json((await worker.drifts.of(seconds)).model_dump(mode="json"))
 
 
 async def get_model(request: Request) -> Response:
@@ -97,6 +108,7 @@ def create_app() -> FastAPI:
     add("/config/history", config.history, model=HistoryDocument, parameters=openapi.OF_HISTORY, **read)
     add("/config/rollback", config.rollback_config, "POST", PolicyInForceDocument, requestBody=openapi.ROLLBACK,
         **write)  # fmt: skip
+    add("/drift", drift, model=DriftDocument, parameters=[openapi.WINDOW], **read)
     add("/model", get_model, model=Manifest, security=openapi.MAY_NEED_TOKEN)
     add("/metrics", metrics, response_class=PlainTextResponse)
     for path, handler in (("/livez", livez), ("/healthz", livez), ("/readyz", readyz)):

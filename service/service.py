@@ -48,6 +48,7 @@ class Equipoise:
 
     def __init__(self) -> None:
         # Imported here, in the worker: the metrics bind to the folder that BentoML's arbiter names in its environment.
+        from service.drifts import Drifts
         from service.exposition import Exposition
         from service.metrics import Metrics
         from service.network import Network
@@ -65,11 +66,12 @@ class Equipoise:
         self.metrics = Metrics(self.bundle, rows, expectations, self.network.provider)
         self.exposition = Exposition(self.bundle, rows, expectations, self.policies)
         sums = layout(len(rows.names))
-        snapshots = SnapshotStore(database, name, self.bundle.manifest.version, sums.size)
-        kept = Snapshots(snapshots, self.policies.host.id, sums)
-        self.ticks = Ticks(self.metrics, self.policies, kept, self.policies.host.leads)
+        store = SnapshotStore(database, name, self.bundle.manifest.version, sums.size)
+        snapshots = Snapshots(store, self.policies.host.id, sums)
+        self.ticks = Ticks(self.metrics, self.policies, snapshots, self.policies.host.leads)
         self.answers = AnswerStore(database, name, self.bundle.manifest.version, len(self.bundle.classes))
         self.previews = Previews(self.bundle, self.answers)
+        self.drifts = Drifts(self.bundle, rows, sums, expectations, self.policies, store, snapshots, self.answers)
         self.answer_log = AnswerLog(self.answers, leads=self.policies.host.leads, dropped=self.metrics.dropped)
         admin, reader = self.settings.admin_token, self.settings.predict_token
         self.tokens = TokensInForce(TokenStore.of(database, state), admin, reader)

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from decision import Bundle
 from service.access import Access
+from service.drifts import Drifts
 from service.exposition import Exposition
 from service.policies import PolicyInForce
 from service.previews import Previews
@@ -27,6 +28,7 @@ class Worker(Protocol):
     store: PolicyStore
     policies: PolicyInForce
     previews: Previews
+    drifts: Drifts
     exposition: Exposition
     access: Access
 
