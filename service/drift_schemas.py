@@ -96,7 +96,7 @@ def drift_document(
         psi=whole and whole.psi, psi_z=whole and whole.psi_z, js_divergence=whole and whole.js_divergence,
         confidence=_shift(confidence), abstention=_shift(counted.overall("abstention")),
         label_shift=_label_shift(found), kept=found.n, not_known=list(found.why_not), classes=classes,
-        estimated_priors=None if proposed is None else policy.by_class(proposed.priors),
+        estimated_priors=None if proposed is None else policy.by_class(proposed),
         verdict=_summary(classes, counted.n, confidence, threshold),
     )  # fmt: skip
 

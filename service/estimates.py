@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from decision import Bundle, LabelShiftFit, NotIdentifiable, Policy, PriorsEstimate, estimate_priors, label_shift_fit
-from decision.arrays import Probabilities
+from decision.arrays import Priors, Probabilities
 from decision.intervals import Intervals
 from decision.label_free import live_precision
 from decision.label_shift import Method
@@ -16,7 +18,7 @@ RESAMPLES = 100
 @dataclass(frozen=True, eq=False)
 class Estimates:
     """From n answers: priors by two methods, the label-shift test, the precision of what the policy calls; None with
-    `why_not` where they are not known. `proposed` are the priors to take, if any.
+    `why_not` where they are not known.
     """
 
     n: int
@@ -27,9 +29,13 @@ class Estimates:
     why_not: tuple[str, ...]
 
     @property
-    def proposed(self) -> PriorsEstimate | None:
-        """The more efficient estimate where the test lets it stand; the one of counts alone where it does not."""
-        return self.em or self.rlls
+    def proposed(self) -> Priors | None:
+        """Priors `(K,)` to take: EM's, none of them below that of half an answer."""
+        best = self.em or self.rlls
+        if best is None:
+            return None
+        priors = np.maximum(best.priors, 0.5 / self.n)
+        return np.asarray(priors / priors.sum())
 
 
 def estimates(bundle: Bundle, policy: Policy, probabilities: Probabilities) -> Estimates:
