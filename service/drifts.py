@@ -9,7 +9,7 @@ from decision.drift import LONG, SHORT, THRESHOLDS
 from service.answers import AnswerStore
 from service.counted import Counted
 from service.drift_schemas import DriftDocument, drift_document
-from service.estimates import SAMPLED, estimates
+from service.estimates import SAMPLED, Estimator
 from service.expectations import Expectations
 from service.policies import PolicyInForce
 from service.problems import RETRY_AFTER, Problem
@@ -32,6 +32,7 @@ class Drifts:
     ) -> None:  # fmt: skip
         self._bundle, self._rows, self._layout, self._expectations = bundle, rows, layout, expectations
         self._policies, self._store, self._snapshots, self._answers = policies, store, snapshots, answers
+        self._estimator = Estimator(bundle)
         self._turn, self._waiting = asyncio.Lock(), 0
         self._cached: OrderedDict[tuple[float, int], tuple[float, DriftDocument]] = OrderedDict()
 
@@ -64,5 +65,5 @@ class Drifts:
         counted = Counted(self._layout, increase, self._expectations.of(policy).found)
         return drift_document(
             self._bundle.id, enforced.revision, policy, self._rows, counted,
-            estimates(self._bundle, policy, probabilities), THRESHOLDS[SHORT if seconds <= HOUR else LONG],
+            self._estimator.of(policy, probabilities), THRESHOLDS[SHORT if seconds <= HOUR else LONG],
         )  # fmt: skip

@@ -1,6 +1,9 @@
 """What the kept answers of a window say that no counter can: live priors, whether they explain it, live precision."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,6 +16,8 @@ from decision.label_shift import Method
 SAMPLED = 10_000
 """Answers that an estimate looks at: more would narrow its interval by little and take long."""
 RESAMPLES = 100
+METHODS: tuple[Method, ...] = ("em", "rlls")
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,27 +43,49 @@ class Estimates:
         return np.asarray(priors / priors.sum())
 
 
-def estimates(bundle: Bundle, policy: Policy, probabilities: Probabilities) -> Estimates:
-    """From the calibrated probabilities `(n, K)` of answers; n may be 0."""
-    reasons: list[str] = []
-    if len(probabilities) == 0:
-        return Estimates(0, None, None, None, None, ("no answers are kept",))
+class Estimator:
+    """Makes the estimates of one bundle."""
 
-    def priors(method: Method) -> PriorsEstimate | None:
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+
+    def of(self, policy: Policy, probabilities: Probabilities) -> Estimates:
+        """From the calibrated probabilities `(n, K)` of answers; n may be 0."""
+        if len(probabilities) == 0:
+            return Estimates(0, None, None, None, None, ("no answers are kept",))
+        reasons: list[str] = []
+        fit = _known(reasons, partial(label_shift_fit, probabilities=probabilities, holdout=self._bundle.known))
+        em, rlls = (_known(reasons, partial(self._priors, method, probabilities)) for method in METHODS)
+        best = em or rlls
+        precision = None if best is None else live_precision(self._bundle, policy, best)
+        return Estimates(len(probabilities), em, rlls, fit, precision, tuple(dict.fromkeys(reasons)))
+
+    def _priors(self, method: Method, probabilities: Probabilities) -> PriorsEstimate:
+        if method == "em" and not self._em_holds:
+            raise NotIdentifiable("EM is left out: of the held-out images it does not find the class mix they have")
+        return estimate_priors(
+            probabilities=probabilities, method=method, holdout=self._bundle.known, resamples=RESAMPLES
+        )
+
+    @cached_property
+    def _em_holds(self) -> bool:
+        """Whether probabilities are calibrated well enough for EM, which trusts them, to find the holdout's own mix.
+
+        Each class's share may be off by twice as much as the estimate's interval allows for.
+        """
+        known = self._bundle.known
         try:
-            return estimate_priors(
-                probabilities=probabilities, method=method, holdout=bundle.known, resamples=RESAMPLES
-            )
-        except NotIdentifiable as reason:
-            reasons.append(str(reason))
-            return None
+            found = estimate_priors(probabilities=known.probabilities, method="em", holdout=known, resamples=RESAMPLES)
+        except NotIdentifiable:
+            return False
+        shares = np.bincount(known.labels, minlength=len(found.priors)) / found.n
+        low, high = (found.priors + 2 * (limit - found.priors) for limit in (found.low, found.high))
+        return bool(((low <= shares) & (shares <= high)).all())
 
-    fit: LabelShiftFit | None = None
+
+def _known(reasons: list[str], find: Callable[[], Found]) -> Found | None:
     try:
-        fit = label_shift_fit(probabilities=probabilities, holdout=bundle.known)
+        return find()
     except NotIdentifiable as reason:
         reasons.append(str(reason))
-    em, rlls = priors("em"), priors("rlls")
-    best = em or rlls
-    precision = None if best is None else live_precision(bundle, policy, best)
-    return Estimates(len(probabilities), em, rlls, fit, precision, tuple(dict.fromkeys(reasons)))
+        return None
