@@ -35,6 +35,26 @@ def number(request: Request, name: str, *, most: int) -> int | None:
     return int(text)
 
 
+def choice(request: Request, name: str, *expected: str) -> str | None:
+    """One of a few words; None where it is not given."""
+    text = request.query_params.get(name)
+    if text is not None and text not in expected:
+        raise Problem(400, "malformed-request", f"expected {name} to be {' or '.join(expected)}, got {text[:40]!r}")
+    return text
+
+
+def duration(request: Request, name: str, *, usually: str, most: int) -> tuple[str, int]:
+    """A time like 90s, 30m, 24h or 7d, as it was given, and in seconds: `most` at most."""
+    text = request.query_params.get(name, usually)
+    match = re.fullmatch(r"([1-9][0-9]{0,7})([smhd])", text)
+    seconds = int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}[match[2]] if match else 0
+    if not 0 < seconds <= most:
+        longest = f"{most // (24 * 3600)}d"
+        raise Problem(400, "malformed-request", f"expected {name} like 30m, 24h or 7d, {longest} at most, "
+                      f"got {text[:40]!r}")  # fmt: skip
+    return text, seconds
+
+
 def reason(request: Request) -> str:
     """Why the policy is changed."""
     text = request.query_params.get("reason", "")

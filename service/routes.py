@@ -12,7 +12,8 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from decision import Manifest
-from service import body, config, openapi, query
+from service import body, config, feedback, openapi, query
+from service.feedback_schemas import QualityDocument, ResultsDocument, SampleDocument
 from service.preview_schemas import PreviewDocument
 from service.problems import FORESEEN, answer_problem
 from service.schemas import Answer, HistoryDocument, PolicyInForceDocument
@@ -97,6 +98,11 @@ def create_app() -> FastAPI:
     add("/config/history", config.history, model=HistoryDocument, parameters=openapi.OF_HISTORY, **read)
     add("/config/rollback", config.rollback_config, "POST", PolicyInForceDocument, requestBody=openapi.ROLLBACK,
         **write)  # fmt: skip
+    add("/feedback", feedback.add_labels, "POST", ResultsDocument, requestBody=openapi.LABELS,
+        security=openapi.NEEDS_TOKEN)  # fmt: skip
+    add("/audit-sample", feedback.audit_sample, model=SampleDocument, parameters=openapi.OF_A_SAMPLE,
+        security=openapi.NEEDS_TOKEN)  # fmt: skip
+    add("/quality", feedback.get_quality, model=QualityDocument, parameters=openapi.OF_QUALITY, **read)
     add("/model", get_model, model=Manifest, security=openapi.MAY_NEED_TOKEN)
     add("/metrics", metrics, response_class=PlainTextResponse)
     for path, handler in (("/livez", livez), ("/healthz", livez), ("/readyz", readyz)):

@@ -9,7 +9,10 @@ from starlette.responses import Response
 
 from decision import Bundle
 from service.access import Access
+from service.audits import AuditStore
+from service.labels import LabelStore
 from service.metrics import Exposition
+from service.observed import Observed
 from service.policies import PolicyInForce
 from service.previews import Previews
 from service.schemas import Answer
@@ -27,6 +30,9 @@ class Worker(Protocol):
     store: PolicyStore
     policies: PolicyInForce
     previews: Previews
+    labels: LabelStore
+    audits: AuditStore
+    observed: Observed
     exposition: Exposition
     access: Access
 
