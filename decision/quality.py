@@ -244,9 +244,9 @@ def _share(hits: Sums, misses: Sums, usual: tuple[Array, Array], known: Mask) ->
     The estimate r̂ has, at a share r of W = Σ w, the variance r (1 − r) ((1 − r) h + r m) / W, with h and m the mean
     weights of a hit and of a miss: in a stratified sample misses are the heavy ones, and n_eff = (Σ w)² / Σ w²,
     to which it comes for equal weights, would know nothing of it. To what was seen of either comes one answer
-    of the `usual` weight, that of the other kind where there is none.
+    of the `usual` weight, that of the other kind where there is none; n_eff is never more than n.
     """
-    weight = hits.weight + misses.weight
+    weight, n = hits.weight + misses.weight, hits.n + misses.n
     known = known & (weight > 0)
     one_hit, one_miss = np.where(usual[0] > 0, *usual), np.where(usual[1] > 0, *usual[::-1])
     h = _divided(hits.squared + one_hit**2, hits.weight + one_hit, 0.0)
@@ -254,7 +254,7 @@ def _share(hits: Sums, misses: Sums, usual: tuple[Array, Array], known: Mask) ->
     share = np.where(known, np.minimum(_divided(hits.weight, weight, 0.0), 1.0), 0.5)
 
     def n_at(r: Array) -> Array:
-        return _divided(weight, (1 - r) * h + r * m, 0.0)
+        return np.minimum(n, _divided(weight, (1 - r) * h + r * m, 0.0))
 
     def limit(outside: float) -> Array:
         inside, outer = share.copy(), np.full(share.shape, outside)
@@ -265,7 +265,7 @@ def _share(hits: Sums, misses: Sums, usual: tuple[Array, Array], known: Mask) ->
         return inside
 
     intervals = Intervals(share, limit(0.0), limit(1.0)).where(known, low=0.0, high=1.0)
-    return Estimates(intervals, hits.n + misses.n, np.where(known, n_at(share), 0.0))
+    return Estimates(intervals, n, np.where(known, n_at(share), 0.0))
 
 
 def _divided(above: Array, below: Array, otherwise: float) -> Array:

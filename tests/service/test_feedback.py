@@ -481,7 +481,7 @@ FINE = {"id": "0199f2a0-0000-7000-8000-000000000000", "label": "red"}
         ({**FINE, "lable": "red"}, 422, "/lable", "no such field"),
         ({**FINE, "id": 7}, 422, "/id", "string"),
         ({**FINE, "id": "x" * 101}, 422, "/id", "100"),
-        ({**FINE, "id": "\ud800"}, 422, "/id", "unicode"),
+        (rb'{"id": "\ud800", "label": "red"}', 422, "/id", "unicode"),
         ({**FINE, "replace": "yes"}, 422, "/replace", "boolean"),
         ({**FINE, "source": "a\nb"}, 422, "/source", "printable"),
         ([FINE], 422, "", "an object"),
