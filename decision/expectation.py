@@ -14,6 +14,7 @@ from decision.policy import Policy
 from decision.tally import Tally
 
 QUANTITIES = ("raw", "decision", "flag", "mass")
+NO_PRIOR = 1e-9  # what 1 less priors that sum to 1 may leave
 MOST_INVERTED = 20  # classes, up to which the confusion matrix is inverted
 
 
@@ -85,7 +86,7 @@ def expectation(bundle: Bundle, policy: Policy, rows: NDArray[np.int64] | None =
         raw_fpr=_ratio(np.maximum(mean[0] - own, 0.0), 1.0 - prior),
         flag_recall=_ratio(_by_row(rows, priors * _share(tally.own_flagged, tally.n)),
                            _by_row(rows, priors * policy.rule.can_flag)),
-        bbse_inverse=_inverse(tally.by_row[0][0], tally.n) if mean.shape[1] == k <= MOST_INVERTED else None,
+        bbse_inverse=_inverse(tally.by_row[0][0], tally.n) if np.array_equal(rows, np.arange(k)) else None,
         unseen=unseen,
     )  # fmt: skip
 
@@ -99,8 +100,8 @@ def stratified(priors: Priors, n: Array, first: Array, second: Array) -> Moments
     Counted as it is, an x that no held-out image has would be known exactly, and so would one that three images of a
     class agree on. So for both variances of m each class's moments are shrunk towards the population's by one image,
     and all of them towards a fair coin's by one image in m₀ = 1 / Σ_j π_j² / n_j, the sample's effective size (Kish
-    1965), after Agresti and Coull (1998). An x that was never seen has m = m₀. The variance itself is smoothed only
-    where the mean is near 1: variance / mean, the scale of `drift.score`, is at most 1 for a count.
+    1965), after Agresti and Coull (1998). An x that was never seen has m = m₀. The variance itself is smoothed
+    too, but not above the mean: variance / mean, the scale of `drift.score`, is at most 1 for a count.
     """
     known = np.where(n > 0, n, 1.0)[:, None]
     weights = priors**2 / known[:, 0]
@@ -142,13 +143,13 @@ def _share(part: Array, n: Array) -> Array:
 
 
 def _ratio(part: Array, whole: Array) -> Array:
-    ratio: Array = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+    ratio: Array = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > NO_PRIOR)
     return ratio
 
 
 def _inverse(raw: Array, n: Array) -> Array | None:
     """From raw predictions `(K, K)`, true by predicted, of n `(K,)` images; None where they do not say."""
-    if (n <= 0).any():
+    if len(n) > MOST_INVERTED or (n <= 0).any():
         return None
     confusion = raw / n[:, None]
     if not np.linalg.cond(confusion) <= LARGEST_CONDITION:

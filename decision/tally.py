@@ -66,7 +66,10 @@ def _calibrated(bundle: Bundle, order: NDArray[np.int64]) -> Iterator[tuple[slic
 
 @dataclass(frozen=True, eq=False)
 class _ByClass:
-    """How to sum over true classes: images in order of their `labels` `(n,)`, what each counts, each class's row."""
+    """How to sum over true classes: the `labels` of images `(n,)`, what each counts, each class's row.
+
+    Images in order of their labels are summed faster: a few at a time are of a few classes.
+    """
 
     labels: Labels
     shares: Array

@@ -26,7 +26,7 @@ HALF = np.dtype("<f2")
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """n answers: their ids, UUIDs of version 7; revisions and labels `(n,)`, -1 abstains; probabilities, flags `(n, K)`.
+    """n answers: ids, UUIDs of version 7; revisions and labels `(n,)`, -1 abstains; probabilities and flags `(n, K)`.
 
     Probabilities are calibrated, under the calibration priors and not the deployment ones.
     """
@@ -96,7 +96,7 @@ class AnswerStore:
         """Thin out what is beyond the newest RETAINED answers or, at `now` (a Unix time), older than
         RETAINED_SECONDS.
 
-        Of that stays one in a hundred, the same ones each time, and for AUDITED_SECONDS what was handed out or labelled.
+        Of that stays one in a hundred, the same ones each time, and for AUDITED_SECONDS what was drawn or labelled.
         Each step deletes so few that SQLite's write lock is soon free again, and yields how many.
         """
         own, id_ = answers.c.model == self._model, answers.c.id

@@ -2,16 +2,19 @@
 
 from typing import Any
 
+from pydantic import BaseModel
+
 from decision import PolicyDocument
 from service.body import IMAGE_FIELD
-from service.limits import LARGEST_REVISION, LONGEST_WINDOW, MOST_LISTED
+from service.feedback_schemas import LabelDocument, LabelsDocument
+from service.limits import DRAWN_DAYS, LARGEST_REVISION, LONGEST_WINDOW, MOST_DRAWN, MOST_LISTED, OBSERVED_DAYS
 from service.schemas import Rollback
 
 
-def _policy_schema() -> dict[str, Any]:
-    """The JSON schema of a policy, its parts in place: OpenAPI resolves references from its own root."""
-    schema = PolicyDocument.model_json_schema()
-    parts = schema.pop("$defs")
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    """The JSON schema of a document, its parts in place: OpenAPI resolves references from its own root."""
+    schema = model.model_json_schema()
+    parts = schema.pop("$defs", {})
 
     def inlined(value: Any) -> Any:
         if isinstance(value, list):
@@ -67,7 +70,7 @@ PROBLEM: dict[str, Any] = {
 }
 
 
-POLICY: dict[str, Any] = {"required": True, "content": {"application/json": {"schema": _policy_schema()}}}
+POLICY: dict[str, Any] = {"required": True, "content": {"application/json": {"schema": _schema(PolicyDocument)}}}
 
 
 def _parameter(
@@ -99,3 +102,17 @@ ROLLBACK: dict[str, Any] = {
     "required": True,
     "content": {"application/json": {"schema": Rollback.model_json_schema()}},
 }
+LABELS: dict[str, Any] = {
+    "required": True,
+    "content": {"application/json": {"schema": {"anyOf": [_schema(LabelsDocument), _schema(LabelDocument)]}}},
+}
+OF_A_SAMPLE = [
+    _parameter("query", "n", {"type": "integer", "minimum": 1, "maximum": MOST_DRAWN}, "About how many new ids."),
+    _parameter("query", "design", {"type": "string", "enum": ["random", "stratified"]},
+               "stratified expects as many answers of each class as of any other."),
+    _parameter("query", "window", _TEXT, f"How far back, like 24h, {DRAWN_DAYS}d at most."),
+]  # fmt: skip
+OF_QUALITY = [
+    _parameter("query", "window", _TEXT, f"How far back, like 7d, {OBSERVED_DAYS}d at most."),
+    _parameter("query", "by", {"type": "string", "enum": ["revision", "day"]}, "A cohort for each."),
+]

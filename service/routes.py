@@ -12,8 +12,9 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from decision import Manifest
-from service import body, config, openapi, query
+from service import body, config, feedback, openapi, query
 from service.drift_schemas import DriftDocument
+from service.feedback_schemas import QualityDocument, ResultsDocument, SampleDocument
 from service.limits import LONGEST_WINDOW
 from service.preview_schemas import PreviewDocument
 from service.problems import FORESEEN, answer_problem
@@ -109,6 +110,11 @@ def create_app() -> FastAPI:
     add("/config/rollback", config.rollback_config, "POST", PolicyInForceDocument, requestBody=openapi.ROLLBACK,
         **write)  # fmt: skip
     add("/drift", drift, model=DriftDocument, parameters=[openapi.WINDOW], **read)
+    add("/feedback", feedback.add_labels, "POST", ResultsDocument, requestBody=openapi.LABELS,
+        security=openapi.NEEDS_TOKEN)  # fmt: skip
+    add("/audit-sample", feedback.audit_sample, model=SampleDocument, parameters=openapi.OF_A_SAMPLE,
+        security=openapi.NEEDS_TOKEN)  # fmt: skip
+    add("/quality", feedback.get_quality, model=QualityDocument, parameters=openapi.OF_QUALITY, **read)
     add("/model", get_model, model=Manifest, security=openapi.MAY_NEED_TOKEN)
     add("/metrics", metrics, response_class=PlainTextResponse)
     for path, handler in (("/livez", livez), ("/healthz", livez), ("/readyz", readyz)):

@@ -15,12 +15,16 @@ from decision import load_bundle, read_image
 from service.access import Access
 from service.answer_log import AnswerLog
 from service.answers import AnswerStore
+from service.audits import AuditStore
 from service.database import Database, StoreError
 from service.expectations import Expectations
 from service.families import layout
 from service.follower import Follower
 from service.front import Front, app
 from service.host import HostPolicy
+from service.labels import LabelStore, NoCounts
+from service.observed import Observed
+from service.outcomes import OutcomeReader
 from service.policies import PolicyInForce
 from service.previews import Previews
 from service.rows import Rows
@@ -29,6 +33,7 @@ from service.settings import Settings
 from service.snapshots import SnapshotStore
 from service.start import die_with_parent, prepare
 from service.store import PolicyStore
+from service.terms import PastTerms
 from service.tokens import TokensInForce, TokenStore
 
 STORE_SECONDS = 5.0
@@ -72,6 +77,10 @@ class Equipoise:
         self.answers = AnswerStore(database, name, self.bundle.manifest.version, len(self.bundle.classes))
         self.previews = Previews(self.bundle, self.answers)
         self.drifts = Drifts(self.bundle, rows, sums, expectations, self.policies, store, snapshots, self.answers)
+        outcomes = OutcomeReader(database, self.bundle, PastTerms(self.bundle, self.store))
+        self.labels = LabelStore(database, self.bundle, self.answers, outcomes, NoCounts())
+        self.audits = AuditStore(database, self.bundle, self.answers, outcomes, NoCounts())
+        self.observed = Observed(self.bundle, outcomes)
         self.answer_log = AnswerLog(self.answers, leads=self.policies.host.leads, dropped=self.metrics.dropped)
         admin, reader = self.settings.admin_token, self.settings.predict_token
         self.tokens = TokensInForce(TokenStore.of(database, state), admin, reader)

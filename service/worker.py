@@ -9,8 +9,11 @@ from starlette.responses import Response
 
 from decision import Bundle
 from service.access import Access
+from service.audits import AuditStore
 from service.drifts import Drifts
 from service.exposition import Exposition
+from service.labels import LabelStore
+from service.observed import Observed
 from service.policies import PolicyInForce
 from service.previews import Previews
 from service.schemas import Answer
@@ -29,6 +32,9 @@ class Worker(Protocol):
     policies: PolicyInForce
     previews: Previews
     drifts: Drifts
+    labels: LabelStore
+    audits: AuditStore
+    observed: Observed
     exposition: Exposition
     access: Access
 

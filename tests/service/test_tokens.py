@@ -183,6 +183,47 @@ def test_an_older_database_is_upgraded_with_its_data(url: str) -> None:
     assert run_sql(url, f"SELECT {columns} FROM revisions ORDER BY revision") == before
 
 
+BEFORE_FEEDBACK = (
+    """CREATE TABLE schema (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL,
+       database VARCHAR NOT NULL)""",
+    "INSERT INTO schema VALUES (1, 3, 'of old')",
+    """CREATE TABLE revisions (model VARCHAR NOT NULL, revision INTEGER NOT NULL, time VARCHAR NOT NULL,
+       actor VARCHAR NOT NULL, reason VARCHAR NOT NULL, model_version VARCHAR NOT NULL, policy TEXT NOT NULL,
+       thresholds TEXT NOT NULL, event VARCHAR NOT NULL, certificates TEXT NOT NULL, preview TEXT NOT NULL,
+       PRIMARY KEY (model, revision))""",
+    """INSERT INTO revisions VALUES ('tiny', 1, '2026-01-01', 'system', 'default', 'v2', '{"a": 1}', '{"red": 0.5}',
+       'first', '[]', 'null')""",
+    """CREATE TABLE answers (model VARCHAR NOT NULL, id {bytes} NOT NULL, model_version VARCHAR NOT NULL,
+       revision INTEGER NOT NULL, label SMALLINT NOT NULL, probabilities {bytes} NOT NULL, PRIMARY KEY (model, id))""",
+    "CREATE INDEX answers_of_version ON answers (model, model_version, id)",
+)
+
+
+def test_answers_of_a_database_without_feedback_go_on_without_flags(url: str) -> None:
+    kind, literal = ("BYTEA", r"'\x{}'") if url.startswith("postgresql") else ("BLOB", "x'{}'")
+    run_sql(url, *(statement.replace("{bytes}", kind) for statement in BEFORE_FEEDBACK))
+    own = UUID("0199f2a0-0000-7000-8000-000000000000")
+    values = ", ".join(literal.format(value) for value in (own.hex, "003800340034"))
+    run_sql(url, f"INSERT INTO answers (id, probabilities, model, model_version, revision, label) "
+                 f"VALUES ({values}, 'tiny', 'v2', 1, 0)")  # fmt: skip
+    for _ in range(2):
+        database = Database(url)
+        assert database.id == "of old", "what a host keeps of it stays of it"
+        last = PolicyStore(database, "tiny").last()
+        assert last is not None
+        assert (last.revision, last.event) == (1, "first")
+        found = AnswerStore(database, "tiny", "v2", 3).last(5)
+        database.close()
+        assert found.ids == (str(own),)
+        assert found.probabilities.tolist() == [[0.5, 0.25, 0.25]]
+        assert found.flags.tolist() == [[False] * 3]
+    assert schema(url) == [(VERSION,)]
+    assert run_sql(url, "SELECT flags FROM answers") == [(None,)]
+    engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    assert {"audits", "draws", "labels", "snapshots"} <= set(sa.inspect(engine).get_table_names())
+    engine.dispose()
+
+
 def test_an_upgrade_that_fails_leaves_nothing_behind(url: str) -> None:
     run_sql(url, *BEFORE_SCHEMAS_HAD_NUMBERS, "CREATE TABLE tokens_live_name (in_the_way INTEGER)")
     with pytest.raises(StoreError, match="tokens_live_name"):
@@ -655,7 +696,7 @@ def test_a_database_of_todays_tables_goes_on_counting(start: Callable[..., Serve
     first = start(workers=1).wait()
     first.stop()
     with sqlite3.connect(first.state / "equipoise.db") as connection:
-        for table in ("schema", "tokens", "hosts", "answers"):
+        for table in ("schema", "tokens", "hosts", "answers", "audits", "draws", "labels", "snapshots"):
             connection.execute(f"DROP TABLE {table}")
         for column in ("event", "certificates", "preview"):
             connection.execute(f"ALTER TABLE revisions DROP COLUMN {column}")
