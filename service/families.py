@@ -8,6 +8,7 @@ from service.tally import Layout
 OTHER = "__other__"
 DURATIONS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 CONFIDENCES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+DELAYS = (1.0, 60.0, 600.0, 3600.0, 21_600.0, 86_400.0, 259_200.0, 604_800.0, 1_209_600.0)
 STAGES = ("decode", "infer", "decide")
 DESIGNS = ("audit", "review")
 RESULTS = ("accepted", "duplicate", "conflict", "unknown", "expired", "not_kept")
@@ -75,7 +76,7 @@ FEEDBACK = (
     Family("equipoise_feedback_audit_called_weight_total", "Weights of audited answers by called class.", ("class",)),
     Family("equipoise_feedback_audit_called_squared_weight_total", "Squares of those weights.", ("class",)),
     Family("equipoise_feedback_delay_seconds", "Time from an answer to its first label.", (),
-           (1.0, 60.0, 600.0, 3600.0, 21_600.0, 86_400.0, 259_200.0, 604_800.0, 1_209_600.0)),
+           DELAYS),
     Family("equipoise_calibration_weight_total", "Audited answers by confidence, by 1 / inclusion probability.",
            ("bin",)),
     Family("equipoise_calibration_confidence_total", "Weighted confidence of those.", ("bin",)),

@@ -49,7 +49,8 @@ class Metrics:
         workers = Gauge("equipoise_workers", "Live workers by onnxruntime's execution provider.",
                         (*MODEL, "provider"), registry=registry, multiprocess_mode="livesum")  # fmt: skip
         workers.labels(**model, provider=provider).set(1)
-        self._answers = _Answers(Tally(folder(), os.getpid(), layout(len(rows.names))), rows, expectations)
+        self.tally = Tally(folder(), os.getpid(), layout(len(rows.names)))
+        self._answers = _Answers(self.tally, rows, expectations)
 
     def answered(self, policy: Policy, decisions: Decisions, raw: Labels, seconds: Sequence[float]) -> None:
         """Count n answers by a policy, the most probable classes `raw` `(n,)`, and how long each stage took."""
@@ -57,7 +58,7 @@ class Metrics:
 
     def decides_by(self, revision: int) -> None:
         """Say which policy this worker decides by."""
-        self._answers.tally.block(REVISION)[0] = revision
+        self.tally.block(REVISION)[0] = revision
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Count one request; `route` is a template of ours, or "unmatched"."""
@@ -77,7 +78,7 @@ class _Answers:
     """Adds answers to the worker's tally."""
 
     def __init__(self, tally: Tally, rows: Rows, expectations: Expectations) -> None:
-        self.tally, self._rows, self._expectations = tally, rows, expectations
+        self._lock, self._rows, self._expectations = tally.lock, rows, expectations
         self._row = rows.of_class.tolist()
         block = tally.block
         self._expected = tally.flat[: expectations.size]
@@ -92,7 +93,7 @@ class _Answers:
     def add(self, policy: Policy, decisions: Decisions, raw: Labels, seconds: Sequence[float]) -> None:
         """Add n answers: whole, but for a part of the last where the process is killed in it."""
         expected = self._expectations.of(policy).block  # worked out before the lock is taken
-        with self.tally.lock:
+        with self._lock:
             self._expected += expected if len(raw) == 1 else len(raw) * expected
             for called, label, p in zip(raw.tolist(), decisions.labels.tolist(), decisions.probabilities, strict=True):
                 self._add(called, label, p)

@@ -19,10 +19,11 @@ from service.audits import AuditStore
 from service.database import Database, StoreError
 from service.expectations import Expectations
 from service.families import layout
+from service.feedback_counts import TallyCounts
 from service.follower import Follower
 from service.front import Front, app
 from service.host import HostPolicy
-from service.labels import LabelStore, NoCounts
+from service.labels import LabelStore
 from service.observed import Observed
 from service.outcomes import OutcomeReader
 from service.policies import PolicyInForce
@@ -78,8 +79,9 @@ class Equipoise:
         self.previews = Previews(self.bundle, self.answers)
         self.drifts = Drifts(self.bundle, rows, sums, expectations, self.policies, store, snapshots, self.answers)
         outcomes = OutcomeReader(database, self.bundle, PastTerms(self.bundle, self.store))
-        self.labels = LabelStore(database, self.bundle, self.answers, outcomes, NoCounts())
-        self.audits = AuditStore(database, self.bundle, self.answers, outcomes, NoCounts())
+        counts = TallyCounts(self.metrics.tally, rows)
+        self.labels = LabelStore(database, self.bundle, self.answers, outcomes, counts)
+        self.audits = AuditStore(database, self.bundle, self.answers, outcomes, counts)
         self.observed = Observed(self.bundle, outcomes)
         self.answer_log = AnswerLog(self.answers, leads=self.policies.host.leads, dropped=self.metrics.dropped)
         admin, reader = self.settings.admin_token, self.settings.predict_token

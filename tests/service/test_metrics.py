@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import prometheus_client  # noqa: F401 - here, so that it does not take the tests for a worker
 import pytest
 from numpy.typing import NDArray
 
