@@ -20,6 +20,7 @@ from decision.errors import (
     TooManyPixels,
     UnsupportedImage,
 )
+from decision.expectation import Expectation, expectation
 from decision.guard import objections
 from decision.holdout import Holdout
 from decision.images import InputSpec, decode, read_image, to_input
@@ -30,12 +31,13 @@ from decision.policy import ABSTAIN, Decisions, Policy, PolicyDocument, parse_po
 from decision.preview import Comparison, Figures, Preview, preview
 from decision.priors import adjust
 from decision.replay import Replay, Shares, replay
+from decision.verdict import Verdict, verdict
 
 __all__ = [
-    "ABSTAIN", "BrokenImage", "Bundle", "BundleError", "Calibration", "Certificate", "Comparison", "Decisions", "Fault",
-    "Figures", "Holdout", "ImageError", "InputSpec", "Interval", "Known", "LabelShiftFit", "Manifest", "NotCertifiable",
-    "NotIdentifiable", "Policy", "PolicyDocument", "PolicyError", "Preview", "PriorsEstimate", "Replay",
-    "Shares", "TooManyPixels", "UnsupportedImage", "adjust", "certify", "decode", "estimate_priors", "label_shift_fit",
-    "load_bundle", "objections", "parse_policy", "preview", "read_image", "replay", "save_bundle", "softmax",
-    "to_input",
+    "ABSTAIN", "BrokenImage", "Bundle", "BundleError", "Calibration", "Certificate", "Comparison", "Decisions",
+    "Expectation", "Fault", "Figures", "Holdout", "ImageError", "InputSpec", "Interval", "Known", "LabelShiftFit",
+    "Manifest", "NotCertifiable", "NotIdentifiable", "Policy", "PolicyDocument", "PolicyError", "Preview",
+    "PriorsEstimate", "Replay", "Shares", "TooManyPixels", "UnsupportedImage", "Verdict", "adjust", "certify",
+    "decode", "estimate_priors", "expectation", "label_shift_fit", "load_bundle", "objections", "parse_policy",
+    "preview", "read_image", "replay", "save_bundle", "softmax", "to_input", "verdict",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ from scipy.special import rel_entr
 from decision.intervals import Array, wilson
 
 SHORT, LONG = "1h", "24h"
-THRESHOLDS = {SHORT: 4.5, LONG: 4.25}  # of |z|, by window; `benchmarks/drift.py` says what they cost and catch
+THRESHOLDS = {SHORT: 4.5, LONG: 4.5}  # of |z|, by window; `benchmarks/drift.py` says what they cost and catch
 LEAST_ANSWERS = 200
 SMALL = (0.8, 1.25)  # ratios of observed to expected between which a shift is too small to tell anyone
 

@@ -80,7 +80,7 @@ class ReferenceGauges(Collector):
                               "are predicted to be of it, at the deployment priors.", names(found.raw_fpr))  # fmt: skip
         yield gauges.by_class("equipoise_reference_flag_recall_ratio", "Share of the class's held-out images that are "
                               "flagged as it.", names(found.flag_recall))  # fmt: skip
-        if found.bbse_inverse is not None:
+        if found.bbse_inverse is not None and self._rows.one_each:
             yield gauges.many("equipoise_bbse_inverse", "Inverse of P(raw prediction given true class), held out.",
                               ("class", "true_class"), self._inverse(found.bbse_inverse))  # fmt: skip
         yield gauges.many("equipoise_model_info", "The model that is served.", ("classes",),

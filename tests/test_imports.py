@@ -1,4 +1,4 @@
-"""The arrows of the house: training → decision ← service, and what each may use."""
+"""The arrows of the house: training → decision ← service, deploy → decision, and what each may use."""
 
 import ast
 import sys
@@ -14,6 +14,7 @@ ALLOWED = {
                  "imblearn", "onnx", "onnxruntime", "matplotlib", "PIL", "psutil", "rich"},
     "service": {"service", "decision", "numpy", "bentoml", "onnxruntime", "fastapi", "starlette", "pydantic",
                 "prometheus_client", "sqlalchemy", "orjson", "python_multipart", "httpx"},
+    "deploy": {"deploy", "decision", "yaml", "grafana_foundation_sdk"},
 }  # fmt: skip
 BESIDES = {
     "decision/images.py": {"PIL"},
@@ -56,6 +57,7 @@ def test_imports_run_one_way() -> None:
         ("decision/arrays.py", "from PIL import Image"),
         ("training/splits.py", "from service.settings import Settings"),
         ("service/network.py", "import training"),
+        ("deploy/drift.py", "from service.families import FAMILIES"),
         ("service/store.py", "def late():\n    from training.export import onnx_logits"),
     ],
 )

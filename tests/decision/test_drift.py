@@ -222,12 +222,13 @@ def test_no_answers_and_sums_that_no_weights_have() -> None:
 
 
 def test_the_alerts_are_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    """400 days of each scenario without drift, and 60 triplings: a small part of the simulation of benchmarks/."""
+    """200 days of each scenario without drift, and 40 triplings: a small part of the simulation of benchmarks/."""
     assert list(THRESHOLDS) == [SHORT, LONG]
     assert (LEAST_ANSWERS, SMALL) == (200, (0.8, 1.25))
-    world = simulation.World.of(0.7, 40, 60, np.random.default_rng(0))
+    world = simulation.World.of(0.7, 20, 40, np.random.default_rng(0))
     rows = {row["score"]: row for row in simulation.ours(world, 7_000)}
-    assert simulation.kept(rows["raw or mass"])
+    assert np.mean([rows["raw or mass"][name] for name in simulation.QUIET]) <= 1
+    assert rows["raw or mass"]["caught"] >= 0.95
     assert rows["plain"]["caught"] < rows["raw"]["caught"] <= rows["raw or mass"]["caught"]
     monkeypatch.setattr(simulation, "THRESHOLDS", {SHORT: 3.0, LONG: 3.0})
     loose = simulation.ours(world, 7_000)[-1]

@@ -51,6 +51,20 @@ class Prometheus:
         found = self.ask("query_range", query=expr, start=start, end=end, step=step)["result"]
         return {_labels(one["metric"]): [float(value) for _, value in one["values"]] for one in found}
 
+    def now(self, expr: str) -> float:
+        """The sum of an expression's values now; 0 where it has none."""
+        return sum(self.vector(expr, time.time()).values())
+
+    def failures(self) -> list[str]:
+        """What rules could not be evaluated, and why."""
+        groups = httpx.get(f"{self.url}/api/v1/rules", timeout=30).json()["data"]["groups"]
+        return [
+            f"{rule['name']}: {rule['lastError']}"
+            for group in groups
+            for rule in group["rules"]
+            if rule.get("lastError")
+        ]
+
     def alerts(self) -> list[dict[str, Any]]:
         """Pending and firing alerts."""
         return list(httpx.get(f"{self.url}/api/v1/alerts", timeout=30).json()["data"]["alerts"])

@@ -49,8 +49,12 @@ def _vector(found: dict[Labels, float], key: str, names: list[str], **wanted: st
     return np.array([by_name[name] for name in names])
 
 
+def dispersion(variance: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    return (variance + 1e-6) / (expected + 1e-6)
+
+
 def score(c: np.ndarray, expected: np.ndarray, variance: np.ndarray, n: float, m: np.ndarray) -> np.ndarray:
-    a = variance / expected
+    a = dispersion(variance, expected)
     return 2 * (np.sqrt(c / a + 3 / 8) - np.sqrt(expected / a + 3 / 8)) / np.sqrt(1 + n / m)
 
 
@@ -135,7 +139,7 @@ class _Model:
                 (name, c), (f"expected_{plural}", expected), (f"expected_{singular}_variance", variance),
             ):  # fmt: skip
                 self._put(f"{level}:equipoise_{record}:increase{w}", values)
-            self._put(f"{level}:equipoise_{name}:dispersion{w}", variance / expected)
+            self._put(f"{level}:equipoise_{name}:dispersion{w}", dispersion(variance, expected))
             self._put(f"{level}:equipoise_{name}:zscore{w}", score(c, expected, variance, n, m))
             self._put(f"{level}:equipoise_{name}:ratio{w}", c / n)
             self._put(f"{level}:equipoise_expected_{plural}:ratio{w}", expected / n)

@@ -24,8 +24,8 @@ VALUES: Mapping[str, tuple[str, ...]] = {
     "class": CLASSES, "design": ("audit", "review"), "bin": tuple(BINS), "stage": ("decode", "infer", "decide"),
     "route": ("POST /predict",), "status": ("200", "503"), "reason": ("missing", "wrong"), "le": tuple(EDGES),
     "result": ("accepted", "duplicate"), "provider": ("CPUExecutionProvider",), "bound": ("oldest", "newest"),
-    "version": ("0.1.0",), "bentoml": ("1.4.39",), "onnxruntime": ("1.31.1",), "python": ("3.11.7",), "classes": ("3",),
-    "true_class": CLASSES,
+    "equipoise": ("0.1.0",), "bentoml": ("1.4.39",), "onnxruntime": ("1.31.1",), "python": ("3.11.7",),
+    "classes": ("3",), "true_class": CLASSES,
 }  # fmt: skip
 
 
@@ -167,7 +167,8 @@ def calm(name: str, of: Mapping[str, str]) -> float:
         "abstentions": 20.0, "expected_abstentions": 20.0, "expected_abstention_variance": 19.6,
         "confidence_sum": 900.0, "expected_confidence": 900.0, "expected_confidence_variance": 20.0,
         "answers_dropped": 0.0, "auth_failures": 0.1, "feedback_items": 20.0,
-        "feedback_audit_weight": 40.0, "feedback_audit_squared_weight": 80.0, "feedback_audit_true_positive_weight": 38.0,
+        "feedback_audit_weight": 40.0, "feedback_audit_squared_weight": 80.0,
+        "feedback_audit_true_positive_weight": 38.0,
         "feedback_audit_called_weight": 42.0, "feedback_audit_called_squared_weight": 84.0,
     }  # fmt: skip
     short = name.removesuffix("_total")
