@@ -110,15 +110,16 @@ def _classes(
     own = {name: k for k, name in enumerate(policy.classes)}
     documents = {}
     for row, name in enumerate(rows.names):
-        k, raw = own.get(name), shifts["raw"][row]
+        k, raw, mass = own.get(name), shifts["raw"][row], shifts["mass"][row]
+        most = max(raw, mass, key=lambda shift: abs(shift.z))  # mass sees what raw predictions miss, and the reverse
         em, rlls = _prevalence(found.em, k), _prevalence(found.rlls, k)
         said = verdict(
-            name, observed=raw.observed, expected=raw.expected, z=raw.z, n=counted.n, threshold=threshold,
+            name, observed=most.observed, expected=most.expected, z=most.z, n=counted.n, threshold=threshold,
             p_value=None if found.fit is None else found.fit.p_value, estimate=em or rlls,
             configured=float(priors[row]),
         )  # fmt: skip
         documents[name] = ClassDriftDocument(
-            raw=_shift(raw), decision=_shift(shifts["decision"][row]), mass=_shift(shifts["mass"][row]),
+            raw=_shift(raw), decision=_shift(shifts["decision"][row]), mass=_shift(mass),
             flag=_shift(shifts["flag"][row]) if can_flag[row] else None,
             effective_images=raw.images, prior=float(priors[row]),
             prevalence=em and interval(em), prevalence_rlls=rlls and interval(rlls),
