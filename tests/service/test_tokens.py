@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -22,6 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.access import MOST_ADDRESSES, MOST_WAITING, OPENABLE, REQUIRED, Slowdown
+from service.answers import AnswerStore
 from service.database import Database, StoreError
 from service.problems import Problem
 from service.shared import SharedWord
