@@ -1,5 +1,6 @@
 """The store of audits: draws ids to be labelled, with known probabilities, and remembers which it handed out."""
 
+import logging
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ from service.database import Database, StoreError
 from service.labels import FeedbackCounts
 from service.outcomes import OutcomeReader
 from service.tables import answers, audits, draws, labels
+
+log = logging.getLogger("equipoise")
 
 MOST_READ = 100_000
 MOST_DRAWS = 50
@@ -146,8 +149,11 @@ class AuditStore:
 
     def _count(self, reviewed: list[bytes]) -> None:
         """What was labelled before it was drawn belongs to the audit: without it the flagged would be missing there."""
-        for found in self._outcomes.of(reviewed):
-            self._counts.drawn(found.outcomes)
+        try:
+            for found in self._outcomes.of(reviewed):
+                self._counts.drawn(found.outcomes)
+        except StoreError as error:
+            log.error("%d labels are of an audit and not counted so: %s", len(reviewed), error)
 
 
 def _inclusion(row: Any, found: _Population) -> Array:

@@ -48,7 +48,9 @@ def test_a_stratified_draw_expects_as_many_of_each_class_beside_a_random_half() 
     assert share.sum() == pytest.approx(1)
     by_hand = 0.5 / len(p) + 0.5 * (p / p.sum(axis=0)).mean(axis=1)
     np.testing.assert_allclose(share, by_hand)
-    assert share @ p[:, 2] > 4 * p[:, 2].mean(), "the rarest, against a random draw"
+    certain = np.repeat(np.eye(3), (900, 90, 10), axis=0)
+    of_each = shares(certain, "stratified").inclusion(certain) @ certain
+    np.testing.assert_allclose(of_each, 0.5 * np.array([0.9, 0.09, 0.01]) + 0.5 / 3)
 
 
 def test_a_class_that_no_answer_may_be_leaves_its_part_to_all() -> None:

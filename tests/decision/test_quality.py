@@ -88,7 +88,7 @@ def test_no_label_says_nothing() -> None:
 
 
 def test_labels_of_reviewed_flags_never_enter_recall() -> None:
-    """A reviewer labels all that is flagged: outside of an audit that counts apart; inside, one side alone says nothing,
+    """A reviewer labels all that is flagged: outside an audit that counts apart; inside, one side alone says nothing,
     and beside an audit that is partly labelled it changes no estimate but by chance."""
     n = 30_000
     p, truth = population(n, K)

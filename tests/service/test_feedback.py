@@ -189,6 +189,23 @@ def test_of_two_hosts_that_label_one_answer_exactly_one_is_accepted(new_url: Cal
         database.close()
 
 
+def test_a_host_that_comes_second_looks_again(state: State) -> None:
+    """Another host's transaction holds one answer's label, then takes the other's: whoever took them in the order that
+    they were sent would wait for it as it waits for them."""
+    low, high = state.give(2)
+    other = {"model": state.bundle.manifest.name, "sequence": 1, "label": "blue", "time": 0, "actor": "other",
+             "source": "", "design": "review"}  # fmt: skip
+    with ThreadPoolExecutor(1) as pool:
+        with state.database.writing() as connection:
+            connection.execute(sa.insert(labels).values(id=low, **other))
+            second = pool.submit(state.add, (high, "red"), (low, "blue"))
+            time.sleep(0.5)
+            assert not second.done()
+            connection.execute(sa.insert(labels).values(id=high, **other))
+        assert second.result(20) == ["conflict", "duplicate"]
+    assert {row.actor for row in state.rows(labels)} == {"other"}
+
+
 # Audits
 
 
@@ -259,6 +276,29 @@ def test_two_hosts_draw_one_after_the_other(new_url: Callable[[], str], bundle: 
     assert set(new) == {one for one, its in zip(own, u.tolist(), strict=True) if its < 90 / 300}
     for database in databases:
         database.close()
+
+
+def test_a_draw_that_comes_second_begins_again(state: State) -> None:
+    own = state.give(100)
+    other = {
+        "model": state.bundle.manifest.name,
+        "number": 1,
+        "model_version": state.bundle.manifest.version,
+        "first": own[0],
+        "last": own[-1],
+        "design": "random",
+        "rule": np.array([0.3, 0, 0, 0]).tobytes(),
+        "time": 0,
+    }
+    with ThreadPoolExecutor(1) as pool:
+        with state.database.writing() as connection:
+            connection.execute(sa.insert(draws).values(other))
+            second = pool.submit(state.audits.sample, 20, "random", 3600)
+            time.sleep(0.5)
+            assert not second.done()
+        second.result(20)
+    assert [row.number for row in state.rows(draws)] == [1, 2]
+    assert [row.probability for row in state.rows(audits)] == pytest.approx([0.5] * len(state.rows(audits)))
 
 
 def test_only_whole_times_and_the_newest_are_drawn_from(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
