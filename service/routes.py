@@ -42,7 +42,7 @@ async def drift(request: Request) -> Response:
     await worker.access.require(request, "GET /drift")
     query.only(request, "window")
     _, seconds = query.duration(request, "window", usually="24h", most=LONGEST_WINDOW)
-    return as_json((await worker.drifts.of(seconds)).model_dump(mode="json"))
+    return as_json((await worker.monitoring.drifts.of(seconds)).model_dump(mode="json"))
 
 
 async def get_model(request: Request) -> Response:
@@ -55,7 +55,7 @@ async def get_model(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """Prometheus text format, for all workers of this host."""
     worker = worker_of(request)
-    text = await asyncio.to_thread(worker.exposition.render)
+    text = await asyncio.to_thread(worker.monitoring.exposition.render)
     return Response(text, media_type="text/plain; version=1.0.0; charset=utf-8")
 
 

@@ -17,9 +17,6 @@ from service.answer_log import AnswerLog
 from service.answers import AnswerStore
 from service.audits import AuditStore
 from service.database import Database, StoreError
-from service.expectations import Expectations
-from service.families import layout
-from service.feedback_counts import TallyCounts
 from service.follower import Follower
 from service.front import Front, app
 from service.host import HostPolicy
@@ -28,10 +25,8 @@ from service.observed import Observed
 from service.outcomes import OutcomeReader
 from service.policies import PolicyInForce
 from service.previews import Previews
-from service.rows import Rows
 from service.schemas import Answer, explanation, uuid7
 from service.settings import Settings
-from service.snapshots import SnapshotStore
 from service.start import die_with_parent, prepare
 from service.store import PolicyStore
 from service.terms import PastTerms
@@ -54,11 +49,8 @@ class Equipoise:
 
     def __init__(self) -> None:
         # Imported here, in the worker: the metrics bind to the folder that BentoML's arbiter names in its environment.
-        from service.drifts import Drifts
-        from service.exposition import Exposition
-        from service.metrics import Metrics
+        from service.monitoring import Monitoring
         from service.network import Network
-        from service.ticks import Snapshots, Ticks
 
         self.settings = Settings.from_environment()
         self.bundle = load_bundle(self.settings.model)
@@ -67,19 +59,12 @@ class Equipoise:
         self.store = PolicyStore(database, name)
         self.policies = PolicyInForce(self.bundle, self.store, HostPolicy(state, name))
         self.follower = Follower(self.policies, self.store)
-        rows = Rows.of(self.bundle, self.settings.metric_classes)
-        expectations = Expectations(self.bundle, rows)
-        self.metrics = Metrics(self.bundle, rows, expectations, self.network.provider)
-        self.exposition = Exposition(self.bundle, rows, expectations, self.policies)
-        sums = layout(len(rows.names))
-        store = SnapshotStore(database, name, self.bundle.manifest.version, sums.size)
-        snapshots = Snapshots(store, self.policies.host.id, sums)
-        self.ticks = Ticks(self.metrics, self.policies, snapshots, self.policies.host.leads)
         self.answers = AnswerStore(database, name, self.bundle.manifest.version, len(self.bundle.classes))
+        self.monitoring = Monitoring(self.bundle, self.policies, database, self.answers,
+                                     provider=self.network.provider, classes=self.settings.metric_classes)  # fmt: skip
+        self.metrics, counts = self.monitoring.metrics, self.monitoring.feedback
         self.previews = Previews(self.bundle, self.answers)
-        self.drifts = Drifts(self.bundle, rows, sums, expectations, self.policies, store, snapshots, self.answers)
         outcomes = OutcomeReader(database, self.bundle, PastTerms(self.bundle, self.store))
-        counts = TallyCounts(self.metrics.tally, rows)
         self.labels = LabelStore(database, self.bundle, self.answers, outcomes, counts)
         self.audits = AuditStore(database, self.bundle, self.answers, outcomes, counts)
         self.observed = Observed(self.bundle, outcomes)
@@ -157,6 +142,6 @@ class Equipoise:
         self.pool.shutdown()
         self.stored.shutdown(wait=False, cancel_futures=True)
         self.answer_log.close()
-        self.ticks.close()
+        self.monitoring.close()
         self.follower.close()
         self.tokens.close()

@@ -10,9 +10,8 @@ from starlette.responses import Response
 from decision import Bundle
 from service.access import Access
 from service.audits import AuditStore
-from service.drifts import Drifts
-from service.exposition import Exposition
 from service.labels import LabelStore
+from service.monitoring import Monitoring
 from service.observed import Observed
 from service.policies import PolicyInForce
 from service.previews import Previews
@@ -31,11 +30,10 @@ class Worker(Protocol):
     store: PolicyStore
     policies: PolicyInForce
     previews: Previews
-    drifts: Drifts
     labels: LabelStore
     audits: AuditStore
     observed: Observed
-    exposition: Exposition
+    monitoring: Monitoring
     access: Access
 
     async def ask_store(self, ask: Callable[..., Answered], *arguments: Any, **options: Any) -> Answered:

@@ -41,9 +41,11 @@ def test_counts_are_those_of_a_plain_loop(tmp_path: Path, rows: Rows) -> None:
             called = given.flags[i, k] if given.can_flag[i, k] else given.labels[i] == k
             for what, holds in (("labels", true), ("called", called), ("true_positives", true and called)):
                 sums[what, row, design] += int(holds)
-            for what, holds, power in (("audit_weight", true, 1), ("audit_squared_weight", true, 2),
-                                       ("audit_true_positive_weight", true and called, 1),
-                                       ("audit_called_weight", called, 1), ("audit_called_squared_weight", called, 2)):  # fmt: skip
+            both = true and called
+            weighed = (("audit_weight", true, 1), ("audit_squared_weight", true, 2),
+                       ("audit_true_positive_weight", both, 1),
+                       ("audit_called_weight", called, 1), ("audit_called_squared_weight", called, 2))  # fmt: skip
+            for what, holds, power in weighed:
                 sums[what, row] += holds * w**power
         bin_ = bisect_left([float(edge) for edge in BINS], given.confidence[i])
         sums["weight", bin_] += w
