@@ -24,6 +24,7 @@ REQUIRED: Mapping[str, Scope | None] = {
     "POST /config/preview": "read",
     "GET /config/history": "read",
     "POST /config/rollback": "write-policy",
+    "GET /drift": "read",
     "POST /feedback": "feedback",
     "GET /audit-sample": "feedback",
     "GET /quality": "read",

@@ -1,5 +1,6 @@
 """The store of answers: what the service said, for replay, feedback, audit samples and drift."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +44,7 @@ class AnswerStore:
     def __init__(self, database: Database, model: str, model_version: str, classes: int) -> None:
         self._database = database
         self._model, self._model_version, self._classes = model, model_version, classes
+        self._own = sa.and_(answers.c.model == model, answers.c.model_version == model_version)
 
     def append(self, new: Answers) -> None:
         """Store them in one transaction, probabilities rounded to float16; an id that is there stays as it was."""
@@ -60,11 +62,25 @@ class AnswerStore:
 
     def last(self, n: int) -> Answers:
         """The newest n of this version, newest first; without flags where they were stored before flags were."""
+        return self._found(sa.true(), n)
+
+    def sampled(self, since: float, n: int) -> Answers:
+        """About n of this version since a Unix time, each as likely as any, newest first; all where there are fewer."""
+        columns = answers.c
+        recent = columns.id >= max(ids.first_at(since), self.whole_since(time.time()))
+        count = sa.select(sa.func.count()).where(self._own, recent)
+        with self._database.reading() as connection:
+            chance = n / max(n, connection.execute(count).scalar_one())
+        if chance < 1:
+            number = sa.func.substr(columns.id, ids.RANDOM.start + 1, 5, type_=sa.LargeBinary)
+            recent &= number < int(chance * 2**40).to_bytes(5)
+        return self._found(recent, 2 * n)
+
+    def _found(self, wanted: sa.ColumnElement[bool], most: int) -> Answers:
         columns = answers.c
         query = (
             sa.select(columns.id, columns.revision, columns.label, columns.probabilities, columns.flags)
-            .where(columns.model == self._model, columns.model_version == self._model_version)
-            .order_by(columns.id.desc()).limit(n)
+            .where(self._own, wanted).order_by(columns.id.desc()).limit(most)
         )  # fmt: skip
         with self._database.reading() as connection:
             rows = connection.execute(query).all()

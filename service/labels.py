@@ -57,19 +57,6 @@ class FeedbackCounts(Protocol):
         """These had a label before an audit drew them: reviews till now."""
 
 
-class NoCounts:
-    """Counts nothing."""
-
-    def items(self, result: Result, n: int) -> None:
-        del result, n
-
-    def labelled(self, outcomes: Outcomes, delays: NDArray[np.float64]) -> None:
-        del outcomes, delays
-
-    def drawn(self, outcomes: Outcomes) -> None:
-        del outcomes
-
-
 class LabelStore:
     """Labels of one model's answers; the newest of an answer counts. Raises StoreError."""
 

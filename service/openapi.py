@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from decision import PolicyDocument
 from service.body import IMAGE_FIELD
 from service.feedback_schemas import LabelDocument, LabelsDocument
-from service.limits import DRAWN_DAYS, LARGEST_REVISION, MOST_DRAWN, MOST_LISTED, OBSERVED_DAYS
+from service.limits import DRAWN_DAYS, LARGEST_REVISION, LONGEST_WINDOW, MOST_DRAWN, MOST_LISTED, OBSERVED_DAYS
 from service.schemas import Rollback
 
 
@@ -81,6 +81,7 @@ def _parameter(
 
 _SWITCH, _TEXT = {"type": "boolean"}, {"type": "string"}
 EXPLAIN = _parameter("query", "explain", _SWITCH, "Add calibrated and adjusted probabilities, thresholds and ratios.")
+WINDOW = _parameter("query", "window", _TEXT, f"How far back, like 1h or 24h, {LONGEST_WINDOW // 86_400}d at most.")
 OF_A_CHANGE = [
     _parameter("header", "If-Match", _TEXT, "The ETag of GET /config: 428 without, 412 when stale.", required=True),
     _parameter("query", "reason", _TEXT, "Kept with the revision."),

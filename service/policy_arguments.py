@@ -13,6 +13,7 @@ from typing import Any, Literal, NoReturn, get_args
 from decision.certificates import Covers
 from service.limits import LARGEST_REVISION, LONGEST_WAIT, MOST_LISTED
 from service.policy_client import UNUSABLE, Refused
+from service.policy_estimate import ESTIMATED
 
 HERE = "http://127.0.0.1:3000"
 EPILOG = """\
@@ -54,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     _document_options(add)
     _change_options(add)
     add("--force", action="store_true", help="do what the guard would stop")
+    add("--yes", action="store_true", help="take estimated priors; without, they are shown as --dry-run does")
     add("--dry-run", action="store_true", help="show what it would do, as preview does; change nothing")
     add = command("preview", "Show what a policy would do, beside the one in force; change nothing.")
     _document_options(add)
@@ -112,7 +114,9 @@ def _document_options(add: Callable[..., Any]) -> None:
     add("--confidence", type=float, metavar="P", help="that all certificates hold together")
     add("--covers", choices=get_args(Covers), help="certify that a class is flagged, or that it is the label")
     add("--priority", type=lambda text: text.split(","), metavar="A,B", help="which of several flagged is the label")
-    add("--priors", type=_priors, help="calibration, uniform, or a JSON file with one for each class")
+    add("--priors", type=_priors, help="calibration, uniform, a JSON file with one for each class, or estimated: from "
+        "the answers of --window, as a proposal that --yes accepts")  # fmt: skip
+    add("--window", default="24h", metavar="TIME", help="of the answers to estimate from (default: 24h)")
     add("--abstain-below", type=float, metavar="P", help="give no label where the largest probability is below")
 
 
@@ -152,9 +156,9 @@ def _target(text: str) -> tuple[str, float]:
 
 
 def _priors(text: str) -> Any:
-    if text in ("calibration", "uniform"):
+    if text in ("calibration", "uniform", ESTIMATED):
         return text
-    expected = "expected calibration, uniform or a JSON file with a prior for each class"
+    expected = "expected calibration, uniform, estimated or a JSON file with a prior for each class"
     try:
         found = json.loads(read(text))
     except (Refused, ValueError, RecursionError) as error:

@@ -50,6 +50,10 @@ class ConfigClient:
         """What a policy document, as JSON, would do."""
         return self._ask("POST", "/config/preview", "figures", content=document)[1]
 
+    def drift(self, window: str) -> dict[str, Any]:
+        """What was answered in a window, and the priors estimated from it."""
+        return self._ask("GET", "/drift", "estimated_priors", params={"window": window})[1]
+
     def history(self, limit: int, before: int | None = None) -> dict[str, Any]:
         """The newest revisions (before a number), newest first."""
         params = {"limit": limit} | ({} if before is None else {"before": before})
@@ -77,7 +81,7 @@ class ConfigClient:
         return status != HTTPStatus.ACCEPTED, answer
 
     def _ask(self, method: str, path: str, holds: str, **request: Any) -> tuple[int, dict[str, Any]]:
-        """Status and JSON object of an answer that is one of /config: it `holds` this key."""
+        """Status and JSON object of an answer that is one of ours: it `holds` this key."""
         try:
             answer = self._http.request(method, path, **request)
         except (httpx.HTTPError, httpx.InvalidURL) as error:

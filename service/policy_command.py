@@ -13,6 +13,7 @@ from decision import PolicyError, parse_policy
 from service.merge_patch import patched
 from service.policy_arguments import parser, read, wanted
 from service.policy_client import DIFFERENT, DONE, GUARDED, PENDING, UNUSABLE, ConfigClient, Refused
+from service.policy_estimate import ESTIMATED, estimated_priors
 from service.policy_text import as_printed, changed_lines, document_text, history_lines, in_force_lines
 from service.preview_text import preview_lines
 
@@ -47,6 +48,10 @@ def _get(client: ConfigClient, given: argparse.Namespace) -> int:
 
 def _set(client: ConfigClient, given: argparse.Namespace) -> int:
     before = client.in_force()
+    if _estimate(client, given, force=given.force) and not given.yes:
+        code = _previewed(client, given, before["policy"])
+        _print(["", "a proposal: nothing is changed without --yes"])
+        return code
     method, document = wanted(given, before["policy"])
     switches = {name: "true" for name in ("force", "dry_run") if getattr(given, name)}
     return _change(client, given, before, method, "/config", document, **switches)
@@ -54,11 +59,18 @@ def _set(client: ConfigClient, given: argparse.Namespace) -> int:
 
 def _preview(client: ConfigClient, given: argparse.Namespace) -> int:
     in_force = client.in_force()["policy"]
+    _estimate(client, given, force=True)
+    return _previewed(client, given, in_force, given.top)
+
+
+def _previewed(
+    client: ConfigClient, given: argparse.Namespace, in_force: dict[str, Any], top: int | None = None
+) -> int:  # fmt: skip
     method, document = wanted(given, in_force)
     if method == "PATCH":
         document = json.dumps(patched(in_force, json.loads(document))).encode()
     found = client.preview(document)
-    return _show(given, found, preview_lines(found, given.top))
+    return _show(given, found, preview_lines(found, top))
 
 
 def _diff(client: ConfigClient, given: argparse.Namespace) -> int:
@@ -111,6 +123,15 @@ def _change(
     if not everywhere:
         _print([f"stored, but after {given.wait} s not yet in force on every host"], to=sys.stderr)
     return DONE if everywhere else PENDING
+
+
+def _estimate(client: ConfigClient, given: argparse.Namespace, *, force: bool) -> bool:
+    """Put estimated priors where `--priors estimated` asks for them, and show them; whether it does."""
+    if given.priors != ESTIMATED:
+        return False
+    given.priors, lines = estimated_priors(client, given.window, force=force)
+    _print(lines, to=sys.stderr if given.json else None)
+    return True
 
 
 def _named(client: ConfigClient, text: str) -> tuple[str, Any]:

@@ -1,15 +1,14 @@
 """The public JSON of a preview: what a policy would do, beside what the one in force does."""
 
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from decision import Comparison, Figures, Interval, Policy, PolicyDocument, Preview, Replay, Shares
+from decision import Comparison, Figures, Policy, PolicyDocument, Preview, Replay, Shares
 from decision.intervals import Array, Intervals
-from service.schemas import CertificateDocument, IntervalDocument, certified
+from service.schemas import CertificateDocument, IntervalDocument, certified, interval
 
 MOST_IN_A_MATRIX = 100
 """Classes: a matrix of more, three times with its limits, is for `decision.preview`, not for an answer over HTTP."""
@@ -100,8 +99,8 @@ def preview_document(
         certificates=[certified(certificate) for certificate in policy.certificates],
         deployment_priors=policy.by_class(policy.deployment_priors), images=policy.by_class(found.n),
         figures=_figures(names, found.policy), against=_figures(names, comparison.against),
-        difference=_figures(names, comparison.difference), changed=_interval(comparison.changed),
-        changed_before=_interval(comparison.changed_before),
+        difference=_figures(names, comparison.difference), changed=interval(comparison.changed),
+        changed_before=interval(comparison.changed_before),
         moves=[MoveDocument.model_validate({"from": source, "to": target, "share": share})
                for source, target, share in _moves(names, comparison.moves)],
         objections=list(objections),
@@ -112,7 +111,7 @@ def replay_document(found: Replay) -> ReplayDocument:
     """The public form of a replay of at least one answer."""
     return ReplayDocument(
         n=found.n, policy=_shares(found.classes, found.policy), against=_shares(found.classes, found.against),
-        changed=_interval(found.changed),
+        changed=interval(found.changed),
         moves=[CountedMoveDocument.model_validate({"from": source, "to": target, "count": int(count)})
                for source, target, count in _moves(found.classes, found.moves)],
     )  # fmt: skip
@@ -130,7 +129,7 @@ def preview_summary(preview: PreviewDocument) -> dict[str, Any]:
 def _figures(names: tuple[str, ...], figures: Figures) -> FiguresDocument:
     def by_class(found: Intervals, *, known_only: bool = False) -> dict[str, IntervalDocument]:
         every = {name: found.at(k) for k, name in enumerate(names)}
-        return {name: _interval(one) for name, one in every.items() if not (known_only and np.isnan(one.value))}
+        return {name: interval(one) for name, one in every.items() if not (known_only and np.isnan(one.value))}
 
     return FiguresDocument(
         recall=by_class(figures.recall), precision=by_class(figures.precision),
@@ -139,16 +138,12 @@ def _figures(names: tuple[str, ...], figures: Figures) -> FiguresDocument:
         flag_precision=by_class(figures.flag_precision, known_only=True),
         flagged_share=by_class(figures.flagged_share, known_only=True),
         confusion=_matrix(figures.confusion) if len(names) <= MOST_IN_A_MATRIX else None,
-        abstention=_interval(figures.abstention), cost=_interval(figures.cost),
+        abstention=interval(figures.abstention), cost=interval(figures.cost),
     )  # fmt: skip
 
 
 def _matrix(found: Intervals) -> MatrixDocument:
     return MatrixDocument(value=_rows(found.value), low=found.low.tolist(), high=found.high.tolist())
-
-
-def _interval(found: Interval) -> IntervalDocument:
-    return IntervalDocument.model_validate(asdict(found) | {"value": None if np.isnan(found.value) else found.value})
 
 
 def _shares(names: tuple[str, ...], found: Shares) -> SharesDocument:

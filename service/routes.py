@@ -13,7 +13,9 @@ from starlette.routing import Route
 
 from decision import Manifest
 from service import body, config, feedback, openapi, query
+from service.drift_schemas import DriftDocument
 from service.feedback_schemas import QualityDocument, ResultsDocument, SampleDocument
+from service.limits import LONGEST_WINDOW
 from service.preview_schemas import PreviewDocument
 from service.problems import FORESEEN, answer_problem
 from service.schemas import Answer, HistoryDocument, PolicyInForceDocument
@@ -32,6 +34,15 @@ async def predict(request: Request) -> Response:
         image = await body.image_bytes(request, worker.settings.max_bytes)
         answer = await worker.respond(image, explain=explain)
     return as_json(answer.model_dump())
+
+
+async def drift(request: Request) -> Response:
+    """What was answered in a window beside what was to be expected, per class and with a verdict in words."""
+    worker = worker_of(request)
+    await worker.access.require(request, "GET /drift")
+    query.only(request, "window")
+    _, seconds = query.duration(request, "window", usually="24h", most=LONGEST_WINDOW)
+    return as_json((await worker.drifts.of(seconds)).model_dump(mode="json"))
 
 
 async def get_model(request: Request) -> Response:
@@ -98,6 +109,7 @@ def create_app() -> FastAPI:
     add("/config/history", config.history, model=HistoryDocument, parameters=openapi.OF_HISTORY, **read)
     add("/config/rollback", config.rollback_config, "POST", PolicyInForceDocument, requestBody=openapi.ROLLBACK,
         **write)  # fmt: skip
+    add("/drift", drift, model=DriftDocument, parameters=[openapi.WINDOW], **read)
     add("/feedback", feedback.add_labels, "POST", ResultsDocument, requestBody=openapi.LABELS,
         security=openapi.NEEDS_TOKEN)  # fmt: skip
     add("/audit-sample", feedback.audit_sample, model=SampleDocument, parameters=openapi.OF_A_SAMPLE,

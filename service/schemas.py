@@ -3,11 +3,12 @@
 import os
 import time
 from dataclasses import asdict
+from math import isnan
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from decision import Bundle, Certificate, Decisions, Policy, PolicyDocument, softmax
+from decision import Bundle, Certificate, Decisions, Interval, Policy, PolicyDocument, softmax
 from decision.arrays import Logits
 from decision.certificates import Covers
 from service.limits import LARGEST_REVISION
@@ -121,6 +122,11 @@ def change_of(
         certificates=[certified(certificate).model_dump(mode="json") for certificate in policy.certificates],
         preview=preview,
     )  # fmt: skip
+
+
+def interval(found: Interval) -> IntervalDocument:
+    """NaN is null."""
+    return IntervalDocument.model_validate(asdict(found) | {"value": None if isnan(found.value) else found.value})
 
 
 def certified(certificate: Certificate) -> CertificateDocument:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -16,16 +17,21 @@ from service.answer_log import AnswerLog
 from service.answers import AnswerStore
 from service.audits import AuditStore
 from service.database import Database, StoreError
+from service.expectations import Expectations
+from service.families import layout
+from service.feedback_counts import TallyCounts
 from service.follower import Follower
 from service.front import Front, app
 from service.host import HostPolicy
-from service.labels import LabelStore, NoCounts
+from service.labels import LabelStore
 from service.observed import Observed
 from service.outcomes import OutcomeReader
 from service.policies import PolicyInForce
 from service.previews import Previews
+from service.rows import Rows
 from service.schemas import Answer, explanation, uuid7
 from service.settings import Settings
+from service.snapshots import SnapshotStore
 from service.start import die_with_parent, prepare
 from service.store import PolicyStore
 from service.terms import PastTerms
@@ -48,8 +54,11 @@ class Equipoise:
 
     def __init__(self) -> None:
         # Imported here, in the worker: the metrics bind to the folder that BentoML's arbiter names in its environment.
-        from service.metrics import Exposition, Metrics
+        from service.drifts import Drifts
+        from service.exposition import Exposition
+        from service.metrics import Metrics
         from service.network import Network
+        from service.ticks import Snapshots, Ticks
 
         self.settings = Settings.from_environment()
         self.bundle = load_bundle(self.settings.model)
@@ -58,13 +67,21 @@ class Equipoise:
         self.store = PolicyStore(database, name)
         self.policies = PolicyInForce(self.bundle, self.store, HostPolicy(state, name))
         self.follower = Follower(self.policies, self.store)
-        self.metrics = Metrics(self.bundle, self.network.provider)
-        self.exposition = Exposition(self.bundle, self.policies)
+        rows = Rows.of(self.bundle, self.settings.metric_classes)
+        expectations = Expectations(self.bundle, rows)
+        self.metrics = Metrics(self.bundle, rows, expectations, self.network.provider)
+        self.exposition = Exposition(self.bundle, rows, expectations, self.policies)
+        sums = layout(len(rows.names))
+        store = SnapshotStore(database, name, self.bundle.manifest.version, sums.size)
+        snapshots = Snapshots(store, self.policies.host.id, sums)
+        self.ticks = Ticks(self.metrics, self.policies, snapshots, self.policies.host.leads)
         self.answers = AnswerStore(database, name, self.bundle.manifest.version, len(self.bundle.classes))
         self.previews = Previews(self.bundle, self.answers)
+        self.drifts = Drifts(self.bundle, rows, sums, expectations, self.policies, store, snapshots, self.answers)
         outcomes = OutcomeReader(database, self.bundle, PastTerms(self.bundle, self.store))
-        self.labels = LabelStore(database, self.bundle, self.answers, outcomes, NoCounts())
-        self.audits = AuditStore(database, self.bundle, self.answers, outcomes, NoCounts())
+        counts = TallyCounts(self.metrics.tally, rows)
+        self.labels = LabelStore(database, self.bundle, self.answers, outcomes, counts)
+        self.audits = AuditStore(database, self.bundle, self.answers, outcomes, counts)
         self.observed = Observed(self.bundle, outcomes)
         self.answer_log = AnswerLog(self.answers, leads=self.policies.host.leads, dropped=self.metrics.dropped)
         admin, reader = self.settings.admin_token, self.settings.predict_token
@@ -81,12 +98,17 @@ class Equipoise:
 
     def answer(self, image: bytes, *, explain: bool = False) -> Answer:
         """The answer to one encoded image, under one policy. Raises ImageError."""
+        begun = time.perf_counter()
         enforced = self.policies.current()
         policy = enforced.policy
         pixels = read_image(image, self.bundle.input, max_pixels=self.settings.max_pixels)
-        logits = policy.calibration.logits(self.network.logits(pixels[None]))
+        decoded = time.perf_counter()
+        raw = self.network.logits(pixels[None])
+        inferred = time.perf_counter()
+        logits = policy.calibration.logits(raw)
         decisions = policy.decide_calibrated(logits)
-        self.metrics.record(decisions, raw=logits.argmax(axis=1))
+        seconds = (decoded - begun, inferred - decoded, time.perf_counter() - inferred)
+        self.metrics.answered(policy, decisions, logits.argmax(axis=1), seconds)
         answer_id = uuid7()
         self.answer_log.note(answer_id, enforced.revision, int(decisions.labels[0]), logits[0], decisions.flags[0])
         return Answer(
@@ -135,5 +157,6 @@ class Equipoise:
         self.pool.shutdown()
         self.stored.shutdown(wait=False, cancel_futures=True)
         self.answer_log.close()
+        self.ticks.close()
         self.follower.close()
         self.tokens.close()

@@ -31,6 +31,7 @@ class Settings:
     max_pixels: int
     timeout: float
     threads: int
+    metric_classes: int
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -51,6 +52,7 @@ class Settings:
             max_pixels=_positive(environment, "EQUIPOISE_MAX_PIXELS", MAX_PIXELS, most=MOST_PIXELS),
             timeout=_positive(environment, "EQUIPOISE_TIMEOUT", 30),
             threads=_positive(environment, "EQUIPOISE_THREADS", _cores_per_worker(environment)),
+            metric_classes=_positive(environment, "EQUIPOISE_METRIC_CLASSES", 100),
         )
 
 

@@ -81,11 +81,11 @@ labels = sa.Table(
 snapshots = sa.Table(
     "snapshots", metadata,
     sa.Column("model", sa.String, primary_key=True),
+    sa.Column("model_version", sa.String, primary_key=True),
     sa.Column("host", sa.String, primary_key=True),
-    sa.Column("boot", sa.String, primary_key=True),
+    sa.Column("start", sa.String, primary_key=True),
     sa.Column("time", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("model_version", sa.String, nullable=False),
-    sa.Column("rows", sa.LargeBinary, nullable=False),
+    sa.Column("sums", sa.LargeBinary, nullable=False),
 )  # fmt: skip
 tokens = sa.Table(
     "tokens", metadata,

@@ -10,8 +10,9 @@ from starlette.responses import Response
 from decision import Bundle
 from service.access import Access
 from service.audits import AuditStore
+from service.drifts import Drifts
+from service.exposition import Exposition
 from service.labels import LabelStore
-from service.metrics import Exposition
 from service.observed import Observed
 from service.policies import PolicyInForce
 from service.previews import Previews
@@ -30,6 +31,7 @@ class Worker(Protocol):
     store: PolicyStore
     policies: PolicyInForce
     previews: Previews
+    drifts: Drifts
     labels: LabelStore
     audits: AuditStore
     observed: Observed

@@ -59,7 +59,8 @@ class Server:
     def worker_pids(self) -> set[int]:
         """The processes that serve: those that listen, but for the arbiter."""
         children = psutil.Process(self.process.pid).children()
-        return {child.pid for child in children if "_bentoml_impl" in " ".join(child.cmdline())}
+        alive = [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
+        return {child.pid for child in alive if "_bentoml_impl" in " ".join(child.cmdline())}
 
     def wait(self, seconds: float = 60.0) -> "Server":
         """Until every worker is up and has answered once."""

@@ -26,7 +26,7 @@ from service.answers import Answers, AnswerStore
 from service.audits import AuditStore
 from service.database import Database
 from service.feedback_schemas import QualityDocument
-from service.labels import Fate, Label, LabelStore, NoCounts, Result
+from service.labels import Fate, Label, LabelStore, Result
 from service.observed import Observed
 from service.outcomes import OutcomeReader
 from service.schemas import change_of, uuid7
@@ -42,7 +42,7 @@ POLICY = {"deployment_priors": {"red": 0.5, "green": 0.3, "blue": 0.2},
           "rule": {"kind": "recall", "targets": {"green": 0.5}, "confidence": 0.9}}  # fmt: skip
 
 
-class Counts(NoCounts):
+class Counts:
     """Remembers what it was told."""
 
     def __init__(self) -> None:

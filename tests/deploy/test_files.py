@@ -1,0 +1,110 @@
+"""What is committed is what the code renders; runbooks, compose and configuration name what is there."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy import alerts, prometheus
+from deploy.__main__ import files, main
+from deploy.windows import DAY, HOUR, SHORT, WEEK, Timing, duration
+from tests.deploy.scenarios import SCENARIOS
+
+ROOT = Path(__file__).resolve().parents[2]
+ALERTS = [rule for group in alerts.groups(Timing(), prometheus.RUNBOOKS, prometheus.JOB) for rule in group.rules]
+TEMPLATE = re.compile(r"\{\{ (?:\$labels\.(\w+)|\$value|printf \"%\.\df\" \$value) \}\}")
+
+
+def read(path: str) -> Any:
+    return yaml.safe_load((ROOT / path).read_text())
+
+
+@pytest.mark.parametrize("path", files(Timing()))
+def test_committed_files_are_rendered_ones(path: str) -> None:
+    assert (ROOT / "deploy" / path).read_text() == files(Timing())[path], "run: python -m deploy"
+
+
+def test_main_writes_them(tmp_path: Path) -> None:
+    main(["--out", str(tmp_path), "--scale", "60", "--scrape", "1", "--runbooks", "https://example.org/runbooks"])
+    for path, text in files(Timing(60, 1), "https://example.org/runbooks").items():
+        assert (tmp_path / path).read_text() == text
+    with pytest.raises(SystemExit, match="2"):
+        main(["--out", str(tmp_path), "--scale", "0"])
+
+
+@pytest.mark.parametrize(("seconds", "word"), [
+    (0, "0s"), (0.25, "250ms"), (1, "1s"), (90, "90s"), (3600, "1h"), (86_400, "1d"), (604_800, "1w")])  # fmt: skip
+def test_durations(seconds: float, word: str) -> None:
+    assert duration(seconds) == word
+
+
+def test_a_rehearsal_is_faster_in_all_but_scrapes() -> None:
+    timing = Timing(60, 1)
+    assert [timing.range(window) for window in (SHORT, HOUR, DAY, WEEK)] == ["5s", "1m", "24m", "168m"]
+    assert timing.range(SHORT) == Timing(60, 1.25).range(SHORT)  # never below four scrapes
+    assert (timing.interval(HOUR), timing.interval(DAY), timing.duration(900)) == ("1s", "3s", "15s")
+    names = [rule.record for group in prometheus.rule_groups(timing) for rule in group.rules]
+    assert names == [rule.record for group in prometheus.rule_groups(Timing()) for rule in group.rules]
+    with pytest.raises(ValueError, match="expected scale >= 1 and scrape > 0, got 0.5 and 15"):
+        Timing(0.5)
+
+
+def test_each_alert_has_its_runbook_and_no_other() -> None:
+    sections = re.findall(r"^## (\w+)$", (ROOT / prometheus.RUNBOOKS).read_text(), re.MULTILINE)
+    assert sorted(sections) == sorted({rule.alert for rule in ALERTS})
+    for rule in ALERTS:
+        assert rule.runbook == f"docs/runbooks.md#{rule.alert.lower()}"
+        severity = (ROOT / prometheus.RUNBOOKS).read_text().split(f"## {rule.alert}\n\n")[1].split(".")[0]
+        assert severity.lower() == rule.severity
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule.alert + rule.window)
+def test_descriptions_use_labels_that_the_alert_has(rule: Any) -> None:
+    assert rule.summary.endswith(".")
+    assert "{{" not in rule.summary
+    assert "{{" not in TEMPLATE.sub("", rule.description)
+    used = {name for name in TEMPLATE.findall(rule.description) if name}
+    for fired in (of for one in SCENARIOS for of in one.firing if of["alertname"] == rule.alert):
+        assert used <= fired.keys()
+
+
+def test_names_of_rules_are_their_labels_and_operation() -> None:
+    rules = [rule.record for group in prometheus.rule_groups(Timing()) for rule in group.rules]
+    assert len(rules) == len(set(rules))
+    pattern = (
+        r"(model|model_class|model_class_design|model_bin|job|result|reason):equipoise_[a-z_]+:[a-z_]+(5m|1h|24h|7d)?"
+    )
+    assert all(re.fullmatch(pattern, name) for name in rules)
+
+
+def test_compose_mounts_what_is_there_and_listens_on_the_loopback() -> None:
+    services = read("deploy/compose.yaml")["services"]
+    assert services.keys() == {"service", "prometheus", "alertmanager", "grafana"}
+    for service in services.values():
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+        mounted = [volume.split(":")[0] for volume in service["volumes"] if volume.startswith(".")]
+        assert all((ROOT / "deploy" / path).exists() for path in mounted)
+    scraped = read("deploy/prometheus/prometheus.yml")
+    assert scraped["scrape_configs"][0]["static_configs"][0]["targets"] == ["service:3000"]
+    assert scraped["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] == ["alertmanager:9093"]
+
+
+def test_every_severity_has_a_route() -> None:
+    document = read("deploy/alertmanager/alertmanager.yml")
+    routes = {route["matchers"][0]: route["receiver"] for route in document["route"]["routes"]}
+    assert routes == {f'severity="{severity}"': severity for severity in {rule.severity for rule in ALERTS}}
+    assert {receiver["name"] for receiver in document["receivers"]} == set(routes.values())
+
+
+def test_grafana_finds_the_dashboard() -> None:
+    folder = read("deploy/grafana/provisioning/dashboards/equipoise.yml")["providers"][0]["options"]["path"]
+    assert f"./grafana/dashboards:{folder}:ro" in read("deploy/compose.yaml")["services"]["grafana"]["volumes"]
+    source = read("deploy/grafana/provisioning/datasources/prometheus.yml")["datasources"][0]
+    assert source["url"] == "http://prometheus:9090"
+    assert source["jsonData"]["timeInterval"] == scrape_interval()
+
+
+def scrape_interval() -> str:
+    return str(read("deploy/prometheus/prometheus.yml")["global"]["scrape_interval"])

@@ -1,0 +1,88 @@
+"""promtool runs the unit tests of every rule and every alert; each alert fires in one scenario and is silent in "
+"others."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from deploy import alerts, prometheus
+from deploy.windows import Timing
+from tests.deploy import promtool
+from tests.deploy.conftest import require
+from tests.deploy.scenarios import SCENARIOS
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("promtool")
+    promtool.write(found)
+    return found
+
+
+def run(test: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [require("promtool"), "test", "rules", str(test)], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("name", ["test-rules", "test-requests", "test-alerts-1m", "test-alerts-30m", "test-alerts-2h"])
+def test_every_rule_and_alert(folder: Path, name: str) -> None:
+    done = run(folder / f"{name}.yml")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_all_rules_and_alerts_are_tested() -> None:
+    records = {rule.record for group in prometheus.rule_groups(Timing()) for rule in group.rules}
+    assert records == {*promtool.expected_rules(), *promtool.SLOWLY}
+    named = {rule.alert for group in alerts.groups(Timing(), "", "") for rule in group.rules}
+    assert named == {of["alertname"] for scenario in SCENARIOS for of in scenario.firing}
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("+ 0.375", "+ 0.5"),
+        ("[1w]", "[6d]"),
+        ("_flags_total[1h])", "_flags_total[2h])"),
+        ("sum without", "max without"),
+    ],
+)
+def test_a_wrong_rule_is_caught(folder: Path, tmp_path: Path, right: str, wrong: str) -> None:
+    shutil.copy(folder / "test-rules.yml", tmp_path)
+    _spoil(folder / "rules.yml", tmp_path, right, wrong)
+    assert run(tmp_path / "test-rules.yml").returncode != 0
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "interval", "scenario"),
+    [
+        (">= 200", ">= 2", "30m", "it is eight times as common among few answers"),
+        ("> 1.25\n", "> 1.1\n", "30m", "a class grows by a fifth, beyond chance"),
+        (">= 20\n", ">= 2\n", "30m", "recall of a few images"),
+        ("_corrected24h\n", "_corrected24h - 0.1\n", "30m", "recall may be below its target"),
+        ("unless on", "and on", "30m", "labels are not the policy's"),
+        ("> 1.5\n", "> 1.2\n", "30m", "images are a little strange"),
+        ("zscore7d > 4.0", "zscore7d > -10", "30m", "overconfident on a few labels"),
+        ("> 0.05\n", "> 0.02\n", "1m", "a few errors"),
+        (">= 20\n", ">= 2\n", "1m", "errors among few requests"),
+        ('{result="accepted"} > 0', '{result="accepted"} >= 0', "2h", "labels never came"),
+    ],
+)
+def test_a_wrong_alert_is_caught(
+    folder: Path, tmp_path: Path, right: str, wrong: str, interval: str, scenario: str
+) -> None:
+    shutil.copy(folder / "rules.yml", tmp_path)
+    test = tmp_path / "test.yml"
+    test.write_text(promtool.alert_tests(interval, [one for one in SCENARIOS if one.name == scenario]))
+    shutil.copy(folder / "alerts.yml", tmp_path)
+    assert run(test).returncode == 0
+    _spoil(folder / "alerts.yml", tmp_path, right, wrong)
+    assert run(test).returncode != 0
+
+
+def _spoil(rules: Path, to: Path, right: str, wrong: str) -> None:
+    text = rules.read_text()
+    assert right in text
+    (to / rules.name).write_text(text.replace(right, wrong))
