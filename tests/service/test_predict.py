@@ -89,7 +89,7 @@ def test_docs_json_lists_every_route_and_names_no_other_host(client: httpx.Clien
     assert listed == {
         ("/predict", "post"), ("/config", "get"), ("/config", "put"), ("/config", "patch"), ("/config/preview", "post"),
         ("/config/history", "get"), ("/config/rollback", "post"), ("/feedback", "post"),
-        ("/audit-sample", "get"), ("/quality", "get"), ("/model", "get"), ("/metrics", "get"),
+        ("/audit-sample", "get"), ("/quality", "get"), ("/drift", "get"), ("/model", "get"), ("/metrics", "get"),
         ("/livez", "get"), ("/healthz", "get"), ("/readyz", "get"),
     }  # fmt: skip
     body = document["paths"]["/predict"]["post"]["requestBody"]["content"]
