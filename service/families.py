@@ -73,6 +73,7 @@ FEEDBACK = (
     Family("equipoise_feedback_audit_squared_weight_total", "Squares of those weights.", ("class",)),
     Family("equipoise_feedback_audit_true_positive_weight_total", "Those weights, of answers called the true class.",
            ("class",)),
+    Family("equipoise_feedback_audit_true_positive_squared_weight_total", "Squares of those weights.", ("class",)),
     Family("equipoise_feedback_audit_called_weight_total", "Weights of audited answers by called class.", ("class",)),
     Family("equipoise_feedback_audit_called_squared_weight_total", "Squares of those weights.", ("class",)),
     Family("equipoise_feedback_delay_seconds", "Time from an answer to its first label.", (),

@@ -43,7 +43,7 @@ def test_counts_are_those_of_a_plain_loop(tmp_path: Path, rows: Rows) -> None:
                 sums[what, row, design] += int(holds)
             both = true and called
             weighed = (("audit_weight", true, 1), ("audit_squared_weight", true, 2),
-                       ("audit_true_positive_weight", both, 1),
+                       ("audit_true_positive_weight", both, 1), ("audit_true_positive_squared_weight", both, 2),
                        ("audit_called_weight", called, 1), ("audit_called_squared_weight", called, 2))  # fmt: skip
             for what, holds, power in weighed:
                 sums[what, row] += holds * w**power
