@@ -185,7 +185,7 @@ DRIFTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 def distance(live: np.ndarray, known: Known, truth: np.ndarray, method: Method) -> float:
     """Σ |estimate - truth| of the priors; NaN where they are not identifiable."""
     try:
-        found = estimate_priors(probabilities=live, method=method, holdout=known, resamples=2)
+        found = estimate_priors(probabilities=live, method=method, holdout=known)
     except NotIdentifiable:
         return float("nan")
     return float(np.abs(found.priors - truth).sum())

@@ -25,14 +25,11 @@ import numpy as np
 import orjson
 from PIL import Image
 
-from decision import Holdout, InputSpec, Manifest, save_bundle
+from benchmarks.untrained import CLASSES, untrained
 from training.config import Machine
-from training.export import export_network
 from training.machine import commit, hardware
-from training.networks import build_network
 
-CLASSES = tuple("0123456789")
-SPEC = InputSpec(height=64, width=64, channels=3, resize="bilinear")
+STAGE_SECONDS = (0.001, 0.001, 0.0001)
 FOLDERS = {"EQUIPOISE_STATE": "state", "PROMETHEUS_MULTIPROC_DIR": "metrics"}
 CASES = [("640×480 JPEG", 300, 0.05), ("3 KB PNG", 1_000, 0.15)]
 """Image, requests of a round, and the most that the share may be."""
@@ -61,21 +58,7 @@ def main() -> int:
 
 def worker_in(folder: Path) -> Any:
     """A worker as BentoML makes one, serving an untrained network from a folder of its own."""
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (32, 64, 64, 3), dtype=np.uint8)
-    network = export_network(build_network("small", SPEC, len(CLASSES), pixels), pixels)
-    labels = np.arange(400) % len(CLASSES)
-    z = rng.normal(size=(400, len(CLASSES))) + 2 * np.eye(len(CLASSES))[labels]
-    share = dict.fromkeys(CLASSES, 1 / len(CLASSES))
-    manifest = Manifest.model_validate({
-        "name": "small", "classes": CLASSES, "input": SPEC, "training_priors": share, "calibration_priors": share,
-        "counts": {part: dict.fromkeys(CLASSES, 20) for part in ("train", "calibrate", "tune", "test")},
-        "calibration": {"temperature": 1.2, "bias": dict.fromkeys(CLASSES, 0.0)},
-        "policy": {"rule": {"kind": "recall", "targets": {"9": 0.8, "8": 0.7}}, "abstain_below": 0.1},
-        "metrics": {}, "training": {}, "seed": 0, "libraries": {},
-    })  # fmt: skip
-    holdout = Holdout(z, labels, np.repeat(["tune", "test"], 200), np.arange(400))
-    model = save_bundle(folder, manifest, network=network, holdout=holdout, report="")
+    model = untrained(folder, "small", 64)
     for name, below in FOLDERS.items():
         (folder / below).mkdir()
         os.environ[name] = str(folder / below)
@@ -130,7 +113,7 @@ class Requests:
         policy = enforced.policy
         logits = policy.calibration.logits(self._infer(image))
         decisions = policy.decide_calibrated(logits)
-        worker.metrics.record(decisions, raw=logits.argmax(axis=1))
+        worker.metrics.answered(policy, decisions, logits.argmax(axis=1), STAGE_SECONDS)
         id = self._uuid7()
         note(id, enforced.revision, decisions.labels[0], logits[0], decisions.flags[0])
         return self._respond(id, enforced, decisions)
@@ -152,10 +135,13 @@ class Requests:
         return {
             "policy check": cost(self.worker.policies.current),
             "calibration and decision": cost(lambda: policy.decide_calibrated(policy.calibration.logits(logits))),
-            "metrics": cost(lambda: self.worker.metrics.record(decisions, raw=calibrated.argmax(axis=1))),
+            "metrics": cost(lambda: self._count(decisions, calibrated)),
             "note": cost(note, calls=900),  # fewer than wake the thread
             "note and store": cost(note, after=log.close),
         }
+
+    def _count(self, decisions: Any, calibrated: np.ndarray) -> None:
+        self.worker.metrics.answered(self._enforced.policy, decisions, calibrated.argmax(axis=1), STAGE_SECONDS)
 
     def _infer(self, image: bytes) -> np.ndarray:
         from decision import read_image
