@@ -80,7 +80,7 @@ class Access:
     """Asks each request for its token. `count` is told why one was turned away."""
 
     def __init__(self, tokens: TokensInForce, *, closed: bool, count: Callable[[Reason], None]) -> None:
-        self._tokens, self._closed, self._count = tokens, closed, count
+        self._tokens, self.closed, self._count = tokens, closed, count
         self._slowdown = Slowdown()
 
     async def require(self, request: Request, route: str) -> str:
@@ -93,7 +93,7 @@ class Access:
         scope = REQUIRED[route]
         presented = _bearer(request)
         token = await self._find(presented) if presented else None
-        if scope is None or (scope in OPENABLE and not self._closed):
+        if scope is None or (scope in OPENABLE and not self.closed):
             return token.name if token and token.live else ANONYMOUS
         if not presented:
             self._refuse("missing", Problem(401, "no-token", "expected the header Authorization: Bearer TOKEN",

@@ -4,14 +4,14 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import TypeAlias
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from decision import softmax
+from decision import Decisions, softmax
+from decision.arrays import Flags, Labels, Logits
 from service.answers import Answers, AnswerStore
 from service.database import StoreError
 
@@ -24,7 +24,16 @@ RETRY_SECONDS = 1.0
 PATIENCE_SECONDS = 5.0
 PRUNE_SECONDS = 600.0
 
-Noted: TypeAlias = tuple[str, int, int, NDArray[np.float64], NDArray[np.bool_]]
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Noted:
+    """A batch of n answers under one policy: calibrated logits and flags `(n, K)`, labels `(n,)`."""
+
+    ids: Sequence[str]
+    revision: int
+    labels: Labels
+    logits: Logits
+    flags: Flags
 
 
 class AnswerLog:
@@ -37,29 +46,28 @@ class AnswerLog:
     def __init__(self, store: AnswerStore, *, leads: Callable[[], bool], dropped: Callable[[int], object]) -> None:
         self._store, self._dropped = store, dropped
         self._pruner = _Pruner(store, leads)
-        self._noted: deque[Noted] = deque()
+        self._noted: deque[_Noted] = deque()
+        self._waiting, self._counting = 0, threading.Lock()
         self._down = False
         self._full, self._closed = threading.Event(), threading.Event()
         self._writer = threading.Thread(target=self._write_on, name="answers", daemon=True)
         self._writer.start()
 
-    def note(
-        self, answer_id: str, revision: int, label: int, logits: NDArray[np.float64], flags: NDArray[np.bool_]
-    ) -> None:
-        """Keep one answer: its calibrated logits and flags `(K,)`, which are nobody's to change any more."""
-        noted = self._noted
-        noted.append((answer_id, revision, label, logits, flags))
-        if len(noted) >= BATCH:
+    def note(self, ids: Sequence[str], revision: int, decisions: Decisions, logits: Logits) -> None:
+        """Keep n answers and their calibrated logits `(n, K)`: arrays that nobody changes any more."""
+        self._noted.append(_Noted(ids, revision, decisions.labels, logits, decisions.flags))
+        with self._counting:
+            self._waiting += len(ids)
+        if self._waiting >= BATCH:
             self._full.set()
-            if len(noted) > MOST_WAITING:
-                self._drop_oldest()
+            self._drop_oldest()
 
     def close(self) -> None:
         """Store what was noted, if the database takes it."""
         self._closed.set()
         self._full.set()
         self._writer.join(PATIENCE_SECONDS)
-        if left := len(self._noted):
+        if left := self._waiting:
             log.error("%d answers could not be stored", left)
             self._dropped(left)
 
@@ -75,37 +83,44 @@ class AnswerLog:
 
     def _write(self) -> bool:
         """Store what waits; False where the database does not take it now."""
-        while rows := self._taken():
+        while taken := self._taken():
             try:
-                self._store.append(_answers(rows))
+                self._store.append(_answers(taken))
             except StoreError as error:
-                self._noted.extendleft(reversed(rows))
+                self._noted.extendleft(reversed(taken))
+                self._count(taken, 1)
                 self._drop_oldest()
                 if not self._down:
                     log.error("answers wait to be stored: %s", error)
                 self._down = True
                 return False
             except Exception:  # these will never be stored; the next ones may
-                log.exception("%d answers were not stored", len(rows))
-                self._dropped(len(rows))
+                log.exception("%d answers were not stored", _size(taken))
+                self._dropped(_size(taken))
             self._down = False
         return True
 
-    def _taken(self) -> list[Noted]:
-        rows: list[Noted] = []
+    def _taken(self) -> list[_Noted]:
+        """The oldest, about BATCH of them."""
+        taken: list[_Noted] = []
         with suppress(IndexError):  # other threads add, and drop the oldest
-            while len(rows) < BATCH:
-                rows.append(self._noted.popleft())
-        return rows
+            while _size(taken) < BATCH:
+                taken.append(self._noted.popleft())
+        self._count(taken, -1)
+        return taken
 
     def _drop_oldest(self) -> None:
-        gone = 0
+        gone: list[_Noted] = []
         with suppress(IndexError):
-            while len(self._noted) > MOST_WAITING:
-                self._noted.popleft()
-                gone += 1
+            while self._waiting - _size(gone) > MOST_WAITING:
+                gone.append(self._noted.popleft())
         if gone:
-            self._dropped(gone)
+            self._count(gone, -1)
+            self._dropped(_size(gone))
+
+    def _count(self, noted: list[_Noted], sign: int) -> None:
+        with self._counting:
+            self._waiting += sign * _size(noted)
 
 
 class _Pruner:
@@ -127,6 +142,15 @@ class _Pruner:
             log.exception("answers are not pruned")
 
 
-def _answers(rows: list[Noted]) -> Answers:
-    ids, revisions, labels, logits, flags = zip(*rows, strict=True)
-    return Answers(ids, np.array(revisions), np.array(labels), softmax(np.stack(logits)), np.stack(flags))
+def _size(noted: list[_Noted]) -> int:
+    return sum(len(one.ids) for one in noted)
+
+
+def _answers(noted: list[_Noted]) -> Answers:
+    return Answers(
+        tuple(own for one in noted for own in one.ids),
+        np.repeat([one.revision for one in noted], [len(one.ids) for one in noted]),
+        np.concatenate([one.labels for one in noted]),
+        softmax(np.concatenate([one.logits for one in noted])),
+        np.concatenate([one.flags for one in noted]),
+    )

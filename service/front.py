@@ -6,6 +6,7 @@ from typing import Any
 import bentoml
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.predict import predict
 from service.problems import CLIENT_LEFT
 from service.routes import create_app
 
@@ -34,7 +35,7 @@ class Front(bentoml.Service[Any]):
 
 
 async def _counted(scope: Scope, receive: Receive, send: Send) -> None:
-    begun, status = time.perf_counter(), CLIENT_LEFT
+    begun, status, worker = time.perf_counter(), CLIENT_LEFT, app.state.worker
 
     async def watch(message: Message) -> None:
         nonlocal status
@@ -42,8 +43,12 @@ async def _counted(scope: Scope, receive: Receive, send: Send) -> None:
             status = message["status"]
         await send(message)
 
+    path = scope["path"]
     try:
-        await app(scope, receive, watch)
+        if path == "/predict" and scope["method"] == "POST":
+            scope["app"] = app
+            status = await predict(worker, scope, receive, send)
+        else:
+            await app(scope, receive, watch)
     finally:
-        route = scope["path"] if scope["path"] in ROUTES else "unmatched"
-        app.state.worker.metrics.request(route, status, time.perf_counter() - begun)
+        worker.metrics.request(path if path in ROUTES else "unmatched", status, time.perf_counter() - begun)

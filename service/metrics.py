@@ -23,6 +23,7 @@ from service.rows import Rows
 from service.tally import Tally
 
 MODEL = ("model", "model_version")
+BATCHES = (1, 2, 4, 8, 16, 32, 64)
 
 
 def folder() -> Path:
@@ -40,6 +41,13 @@ class Metrics:
                                  ("route", "status"), registry=registry)  # fmt: skip
         self._durations = Histogram("equipoise_request_duration_seconds", "Time from request to answer.",
                                     ("route",), buckets=DURATIONS, registry=registry)  # fmt: skip
+        self._routes: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+        self._sizes = Histogram("equipoise_batch_size", "Images of a batch.", buckets=BATCHES, registry=registry)
+        waiting = Gauge("equipoise_waiting_requests", "Images that wait or are worked on.", registry=registry,
+                        multiprocess_mode="livesum")  # fmt: skip
+        self._waiting = waiting
+        self._refusals = Counter("equipoise_refused_requests_total", "Images refused at once, for want of time.",
+                                 registry=registry)  # fmt: skip
         failures = Counter("equipoise_auth_failures_total", "Requests turned away for want of a token with the scope.",
                            ("reason",), registry=registry)  # fmt: skip
         self._failures = {reason: failures.labels(reason) for reason in get_args(Reason)}
@@ -62,8 +70,19 @@ class Metrics:
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Count one request; `route` is a template of ours, or "unmatched"."""
-        self._requests.labels(route, str(status)).inc()
-        self._durations.labels(route).observe(seconds)
+        known = self._routes.get((route, status))
+        if known is None:
+            known = self._routes[route, status] = (
+                self._requests.labels(route, str(status)),
+                self._durations.labels(route),
+            )
+        known[0].inc()
+        known[1].observe(seconds)
+
+    def batch(self, size: int, waiting: int) -> None:
+        """Count a batch of images, and say how many more wait."""
+        self._sizes.observe(size)
+        self._waiting.set(waiting)
 
     def dropped(self, n: int) -> None:
         """Count answers that the store did not take in time."""

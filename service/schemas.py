@@ -134,11 +134,11 @@ def certified(certificate: Certificate) -> CertificateDocument:
     return CertificateDocument.model_validate(asdict(certificate) | {"statement": str(certificate)})
 
 
-def explanation(policy: Policy, logits: Logits, decisions: Decisions) -> Explanation:
-    """How the first image's answer came about; `logits` are the calibrated ones."""
-    adjusted = policy.by_class(decisions.probabilities[0])
+def explanation(policy: Policy, logits: Logits, decisions: Decisions, i: int) -> Explanation:
+    """How one image's answer came about; `logits` are the calibrated ones."""
+    adjusted = policy.by_class(decisions.probabilities[i])
     return Explanation(
-        calibrated=policy.by_class(softmax(logits)[0]),
+        calibrated=policy.by_class(softmax(logits[i : i + 1])[0]),
         adjusted=adjusted,
         thresholds=policy.thresholds,
         ratios={name: adjusted[name] / threshold for name, threshold in policy.thresholds.items() if threshold > 0},

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -11,11 +10,13 @@ from typing import Any, TypeVar
 
 import bentoml
 
-from decision import load_bundle, read_image
+from decision import load_bundle
 from service.access import Access
 from service.answer_log import AnswerLog
+from service.answering import Answering, Asked
 from service.answers import AnswerStore
 from service.audits import AuditStore
+from service.batcher import Batcher
 from service.database import Database, StoreError
 from service.follower import Follower
 from service.front import Front, app
@@ -25,7 +26,7 @@ from service.observed import Observed
 from service.outcomes import OutcomeReader
 from service.policies import PolicyInForce
 from service.previews import Previews
-from service.schemas import Answer, explanation, uuid7
+from service.schemas import Answer
 from service.settings import Settings
 from service.start import die_with_parent, prepare
 from service.store import PolicyStore
@@ -73,7 +74,10 @@ class Equipoise:
         self.tokens = TokensInForce(TokenStore.of(database, state), admin, reader)
         self.access = Access(self.tokens, closed=bool(reader), count=self.metrics.refused)
         self.stored = ThreadPoolExecutor(4, thread_name_prefix="store")
-        self.pool = ThreadPoolExecutor(max(2, self.settings.threads), thread_name_prefix="predict")
+        self.answering = Answering(self.bundle, self.network, self.policies, self.metrics, self.answer_log,
+                                   max_pixels=self.settings.max_pixels, threads=self.settings.threads)  # fmt: skip
+        self.batcher = Batcher(self.answering.encoded, patience=self.settings.patience, timeout=self.settings.timeout,
+                               sizes=self.metrics.batch)  # fmt: skip
         app.state.worker = self
 
     @bentoml.api
@@ -81,35 +85,12 @@ class Equipoise:
         """Classify one image. Over HTTP the route of the same path answers; this gives BentoML's client its schema."""
         return self.answer(image.read_bytes())
 
-    def answer(self, image: bytes, *, explain: bool = False) -> Answer:
-        """The answer to one encoded image, under one policy. Raises ImageError."""
-        begun = time.perf_counter()
-        enforced = self.policies.current()
-        policy = enforced.policy
-        pixels = read_image(image, self.bundle.input, max_pixels=self.settings.max_pixels)
-        decoded = time.perf_counter()
-        raw = self.network.logits(pixels[None])
-        inferred = time.perf_counter()
-        logits = policy.calibration.logits(raw)
-        decisions = policy.decide_calibrated(logits)
-        seconds = (decoded - begun, inferred - decoded, time.perf_counter() - inferred)
-        self.metrics.answered(policy, decisions, logits.argmax(axis=1), seconds)
-        answer_id = uuid7()
-        self.answer_log.note(answer_id, enforced.revision, int(decisions.labels[0]), logits[0], decisions.flags[0])
-        return Answer(
-            id=answer_id,
-            label=policy.label(decisions.labels[0]),
-            abstained=bool(decisions.labels[0] < 0),
-            flags=policy.named(decisions.flags[0]),
-            probabilities=policy.by_class(decisions.probabilities[0]),
-            policy_revision=enforced.revision,
-            model=self.bundle.id,
-            explanation=explanation(policy, logits, decisions) if explain else None,
-        )
-
-    async def respond(self, image: bytes, *, explain: bool) -> Answer:
-        """`answer` on the worker's own threads, so that decoding and inference never hold up the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self.pool, partial(self.answer, image, explain=explain))
+    def answer(self, image: bytes) -> Answer:
+        """The answer to one encoded image. Raises ImageError."""
+        [found] = self.answering.answers([Asked(image)])
+        if isinstance(found, Exception):
+            raise found
+        return Answer.model_validate(found)
 
     async def ask_store(self, ask: Callable[..., Answered], *arguments: Any, **options: Any) -> Answered:
         """What the database says, asked on threads of its own: one that hangs holds up nothing else.
@@ -139,7 +120,7 @@ class Equipoise:
     @bentoml.on_shutdown
     def close(self) -> None:
         """Let the last answers out."""
-        self.pool.shutdown()
+        self.batcher.close()
         self.stored.shutdown(wait=False, cancel_futures=True)
         self.answer_log.close()
         self.monitoring.close()

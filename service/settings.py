@@ -32,6 +32,7 @@ class Settings:
     timeout: float
     threads: int
     metric_classes: int
+    patience: float
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -53,6 +54,7 @@ class Settings:
             timeout=_positive(environment, "EQUIPOISE_TIMEOUT", 30),
             threads=_positive(environment, "EQUIPOISE_THREADS", _cores_per_worker(environment)),
             metric_classes=_positive(environment, "EQUIPOISE_METRIC_CLASSES", 100),
+            patience=_positive(environment, "EQUIPOISE_MAX_WAIT", 1),
         )
 
 

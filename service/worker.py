@@ -9,13 +9,14 @@ from starlette.responses import Response
 
 from decision import Bundle
 from service.access import Access
+from service.answering import Asked
 from service.audits import AuditStore
+from service.batcher import Batcher
 from service.labels import LabelStore
 from service.monitoring import Monitoring
 from service.observed import Observed
 from service.policies import PolicyInForce
 from service.previews import Previews
-from service.schemas import Answer
 from service.settings import Settings
 from service.store import PolicyStore
 
@@ -35,12 +36,10 @@ class Worker(Protocol):
     observed: Observed
     monitoring: Monitoring
     access: Access
+    batcher: Batcher[Asked, bytes]
 
     async def ask_store(self, ask: Callable[..., Answered], *arguments: Any, **options: Any) -> Answered:
         """What the database says, off the event loop. Raises StoreError, also where it takes too long."""
-
-    async def respond(self, image: bytes, *, explain: bool) -> Answer:
-        """The answer to one encoded image, worked out off the event loop. Raises ImageError."""
 
 
 def worker_of(request: Request) -> Worker:

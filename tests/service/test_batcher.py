@@ -1,0 +1,179 @@
+"""Batches: nobody's error is another's, nobody waits for company, and who cannot be served is told at once."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from service.batcher import INLINE_SECONDS, LANES, LARGEST_BATCH, MOST_BYTES, Batcher
+from service.problems import Problem
+
+
+class Work:
+    """Doubles numbers, and remembers the batches and where they were worked on."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds, self.batches, self.threads = seconds, list[list[int]](), set[str]()
+        self.together = self.most_together = 0
+        self.lock = threading.Lock()
+
+    def __call__(self, batch: Sequence[int]) -> list[int | Exception]:
+        with self.lock:
+            self.batches.append(list(batch))
+            self.threads.add(threading.current_thread().name)
+            self.together += 1
+            self.most_together = max(self.together, self.most_together)
+        time.sleep(self.seconds)
+        with self.lock:
+            self.together -= 1
+        return [ValueError(f"{n} is odd") if n % 2 else 2 * n for n in batch]
+
+
+def batcher(work: Callable[[Sequence[int]], Sequence[int | Exception]], **options: Any) -> Batcher[int, int]:
+    return Batcher(work, **({"patience": 60, "timeout": 60} | options))
+
+
+async def all_of(one: Batcher[int, int], numbers: Sequence[int]) -> list[Any]:
+    return await asyncio.gather(*(one.ask(n, 1) for n in numbers), return_exceptions=True)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.02])
+def test_each_gets_its_own_result_or_error(seconds: float) -> None:
+    work = Work(seconds)
+    found = asyncio.run(all_of(batcher(work), range(300)))
+    for n, result in enumerate(found):
+        assert str(result) == (f"{n} is odd" if n % 2 else str(2 * n))
+    assert sorted(n for batch in work.batches for n in batch) == list(range(300))
+    assert max(map(len, work.batches)) <= LARGEST_BATCH
+
+
+def test_one_alone_is_a_batch_and_what_came_meanwhile_is_the_next() -> None:
+    work = Work(0.05)
+
+    async def run() -> None:
+        one = batcher(work)
+        first = asyncio.ensure_future(one.ask(0, 1))
+        await asyncio.sleep(0.01)
+        second = asyncio.ensure_future(one.ask(2, 1))  # the other lane: it decodes while the first computes
+        await asyncio.sleep(0.01)
+        rest = [asyncio.ensure_future(one.ask(n, 1)) for n in (4, 6, 8)]
+        await asyncio.gather(first, second, *rest)
+
+    asyncio.run(run())
+    assert work.batches == [[0], [2], [4, 6, 8]]
+    assert work.most_together == LANES
+
+
+def test_what_is_quicker_than_a_thread_is_done_on_the_loop() -> None:
+    work = Work()
+
+    async def run() -> None:
+        one = batcher(work)
+        for n in range(0, 100, 2):
+            assert await one.ask(n, 1) == 2 * n
+        work.threads.clear()
+        assert await one.ask(2, 1) == 4
+        assert work.threads == {threading.current_thread().name}
+        work.seconds = 3 * INLINE_SECONDS
+        for _ in range(30):  # it has become slow: beside the loop again
+            await one.ask(2, 1)
+        work.threads.clear()
+        await one.ask(2, 1)
+        assert threading.current_thread().name not in work.threads
+
+    asyncio.run(run())
+
+
+def test_the_loop_is_not_held_up_for_long() -> None:
+    work = Work(0.0005)
+
+    async def run() -> float:
+        one = batcher(work)
+        await all_of(one, [2] * 20)
+        asking = asyncio.ensure_future(all_of(one, [2] * 200))
+        longest, last = 0.0, time.perf_counter()
+        while not asking.done():
+            await asyncio.sleep(0)
+            now = time.perf_counter()
+            longest, last = max(longest, now - last), now
+        return longest
+
+    assert asyncio.run(run()) < 0.1
+
+
+def test_who_has_gone_is_left_out() -> None:
+    work = Work(0.05)
+
+    async def run() -> None:
+        one = batcher(work)
+        first = [asyncio.ensure_future(one.ask(0, 1)) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        gone, stays = (asyncio.ensure_future(one.ask(n, 1)) for n in (10, 12))
+        await asyncio.sleep(0)
+        gone.cancel()
+        assert await stays == 24
+        await asyncio.gather(*first)
+        assert one.depth == 0
+
+    asyncio.run(run())
+    assert 10 not in [n for batch in work.batches for n in batch]
+
+
+def test_who_would_wait_too_long_is_refused_at_once() -> None:
+    work = Work(0.05)
+
+    async def run() -> None:
+        one = batcher(work, patience=0.4)
+        await one.ask(2, 1)  # it knows now how long one takes
+        asked = [asyncio.ensure_future(one.ask(2, 1)) for _ in range(30)]
+        begun = time.perf_counter()
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        refused = [result for result in found if isinstance(result, Problem)]
+        assert refused
+        assert len(refused) < 30
+        assert {(one.status, one.kind) for one in refused} == {(503, "overloaded")}
+        assert all(int(one.headers["Retry-After"]) >= 1 for one in refused)
+        assert time.perf_counter() - begun < 1
+        with pytest.raises(Problem, match="0 requests are before this one"):
+            await one.ask(2, MOST_BYTES + 1)
+
+    asyncio.run(run())
+
+
+def test_who_waits_longer_than_the_timeout_is_told_whether_its_turn_came_or_not() -> None:
+    async def run() -> None:
+        one = batcher(Work(1.0), timeout=0.2)
+        begun = time.perf_counter()
+        found = await all_of(one, [2, 4, 6, 8])
+        assert [type(result) for result in found] == [TimeoutError] * 4
+        assert time.perf_counter() - begun < 0.9
+
+    asyncio.run(run())
+
+
+def test_an_error_of_the_work_is_everybodys_and_the_next_batch_goes_on() -> None:
+    calls = 0
+
+    def work(batch: Sequence[int]) -> list[int | Exception]:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise RuntimeError("no memory")
+        return list(batch)
+
+    async def run() -> None:
+        one = batcher(work)
+        assert [str(result) for result in await all_of(one, [1, 2, 3])] == ["no memory"] * 3
+        assert await all_of(one, [1, 2, 3]) == [1, 2, 3]
+
+    asyncio.run(run())
+
+
+def test_sizes_are_told() -> None:
+    told: list[tuple[int, int]] = []
+    asyncio.run(all_of(batcher(Work(0.01), sizes=lambda size, waiting: told.append((size, waiting))), [2] * 100))
+    assert sum(size for size, _ in told) == 100
+    assert told[0] == (64, 36)
