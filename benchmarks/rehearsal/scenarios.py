@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
+Seen = tuple[Pixels, int | None]
+"""An image, and its class; None for one that the model does not have."""
 Priors = NDArray[np.float64]
 
 ALERTS_OF_DRIFT = frozenset({"EquipoiseClassShareShifted", "EquipoiseConfiguredPriorStale"})
@@ -38,14 +40,14 @@ class Site:
 
 @dataclass(frozen=True)
 class Scenario:
-    """`mix` and `seen` are asked at each share of the scenario's time, from 0 to 1.
+    """`mix` is asked at each share of the scenario's time, from 0 to 1; `seen` what comes of an image of a class.
 
     Of the alerts at least one of `right` must fire, and none that is in neither `right` nor `allowed`.
     """
 
     name: str
     mix: Callable[[Site, float], Priors] = lambda site, at: site.priors
-    seen: Callable[[Site, Pixels, int, np.random.Generator], Pixels] = lambda site, pixels, label, rng: pixels
+    seen: Callable[[Site, Pixels, int, np.random.Generator], Seen] = lambda site, pixels, label, rng: (pixels, label)
     policy: Callable[[Site], dict[str, Any]] = lambda site: policy_of(site, site.priors)
     change: Callable[[Site], dict[str, Any]] | None = None
     right: frozenset[str] = frozenset()
@@ -60,30 +62,30 @@ def policy_of(site: Site, priors: Priors, recall: float = 0.85) -> dict[str, Any
     }
 
 
-def _dark(site: Site, pixels: Pixels, label: int, rng: np.random.Generator) -> Pixels:
+def _dark(site: Site, pixels: Pixels, label: int, rng: np.random.Generator) -> Seen:
     """A lens that has gone dark and noisy, on every image."""
-    del site, label
+    del site
     noisy = pixels * 0.25 + rng.normal(0, 20, pixels.shape)
-    return np.clip(noisy, 0, 255).astype(np.uint8)
+    return np.clip(noisy, 0, 255).astype(np.uint8), label
 
 
-def _unknown(site: Site, pixels: Pixels, label: int, rng: np.random.Generator) -> Pixels:
+def _unknown(site: Site, pixels: Pixels, label: int, rng: np.random.Generator) -> Seen:
     """One image in four is of something else: its quarters changed about, and turned."""
-    del site, label
+    del site
     if rng.random() > 0.25:
-        return pixels
+        return pixels, label
     height, width = (2 * (size // 2) for size in pixels.shape[:2])
     top, bottom = np.split(pixels[:height, :width], 2)
     mixed = np.concatenate([bottom[:, ::-1], top[::-1]])
-    return np.ascontiguousarray(255 - mixed)
+    return np.ascontiguousarray(255 - mixed), None
 
 
-def _hidden(site: Site, pixels: Pixels, label: int, rng: np.random.Generator) -> Pixels:
+def _hidden(site: Site, pixels: Pixels, label: int, rng: np.random.Generator) -> Seen:
     """The watched class has faded: its contrast is a fifth of what it was."""
     del rng
     if label != site.target:
-        return pixels
-    return np.clip(pixels.mean() + (pixels - pixels.mean()) * 0.2, 0, 255).astype(np.uint8)
+        return pixels, label
+    return np.clip(pixels.mean() + (pixels - pixels.mean()) * 0.2, 0, 255).astype(np.uint8), label
 
 
 SCENARIOS = (
