@@ -181,7 +181,7 @@ def _prior_stale(write: Writer) -> Alert:
     return write.alert(
         "ConfiguredPriorStale", "ticket",
         f"(\n    {ratio} > {PRIOR_FACTOR:g}\n  or\n    {ratio} < {1 / PRIOR_FACTOR:g}\n)\n"
-        f"and\n{_either_beyond(DAY, SCORE[DAY.name])}\n{_enough(DAY)}",
+        f"and\n{_either_beyond(DAY, SCORE[DAY.name])}\n{_enough(DAY)}\nunless on ({MODEL})\n(\n{_doubt(DAY)}\n)",
         60, "The estimated prevalence of a class is far from its configured prior.",
         '{{ $labels.model }}/{{ $labels.class }}: estimated prevalence is {{ printf "%.2f" $value }} times the '
         "configured prior.",
