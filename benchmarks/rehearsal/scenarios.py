@@ -40,14 +40,15 @@ class Site:
 
 @dataclass(frozen=True)
 class Scenario:
-    """`mix` is asked at each share of the scenario's time, from 0 to 1; `seen` what comes of an image of a class.
+    """`mix` and `seen`, what comes of an image of a class, are asked at each share of the scenario's time, from 0 to 1.
 
     Of the alerts at least one of `right` must fire, and none that is in neither `right` nor `allowed`.
     """
 
     name: str
     mix: Callable[[Site, float], Priors] = lambda site, at: site.priors
-    seen: Callable[[Site, Pixels, int, np.random.Generator], Seen] = lambda site, pixels, label, rng: (pixels, label)
+    seen: Callable[[Site, float, Pixels, int, np.random.Generator], Seen] = lambda site, at, pixels, label, rng: (
+        pixels, label)  # fmt: skip
     policy: Callable[[Site], dict[str, Any]] = lambda site: policy_of(site, site.priors)
     change: Callable[[Site], dict[str, Any]] | None = None
     right: frozenset[str] = frozenset()
@@ -62,16 +63,16 @@ def policy_of(site: Site, priors: Priors, recall: float = 0.85) -> dict[str, Any
     }
 
 
-def _dark(site: Site, pixels: Pixels, label: int, rng: np.random.Generator) -> Seen:
+def _dark(site: Site, at: float, pixels: Pixels, label: int, rng: np.random.Generator) -> Seen:
     """A lens that has gone dark and noisy, on every image."""
-    del site
+    del site, at
     noisy = pixels * 0.25 + rng.normal(0, 20, pixels.shape)
     return np.clip(noisy, 0, 255).astype(np.uint8), label
 
 
-def _unknown(site: Site, pixels: Pixels, label: int, rng: np.random.Generator) -> Seen:
+def _unknown(site: Site, at: float, pixels: Pixels, label: int, rng: np.random.Generator) -> Seen:
     """One image in four is of something else: its quarters changed about, and turned."""
-    del site
+    del site, at
     if rng.random() > 0.25:
         return pixels, label
     height, width = (2 * (size // 2) for size in pixels.shape[:2])
@@ -80,12 +81,13 @@ def _unknown(site: Site, pixels: Pixels, label: int, rng: np.random.Generator) -
     return np.ascontiguousarray(255 - mixed), None
 
 
-def _hidden(site: Site, pixels: Pixels, label: int, rng: np.random.Generator) -> Seen:
-    """The watched class has faded: its contrast is a fifth of what it was."""
+def _hidden(site: Site, at: float, pixels: Pixels, label: int, rng: np.random.Generator) -> Seen:
+    """The watched class fades: its contrast falls from what it was to a fifth, from a quarter of the time to the half."""
     del rng
     if label != site.target:
         return pixels, label
-    return np.clip(pixels.mean() + (pixels - pixels.mean()) * 0.2, 0, 255).astype(np.uint8), label
+    contrast = float(np.interp(at, (0.25, 0.5), (1.0, 0.2)))
+    return np.clip(pixels.mean() + (pixels - pixels.mean()) * contrast, 0, 255).astype(np.uint8), label
 
 
 SCENARIOS = (

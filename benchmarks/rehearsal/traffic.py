@@ -61,7 +61,7 @@ class Traffic:
                 put_policy(self.url, self.scenario.change(self.site))
                 changed = True
             label = int(rng.choice(len(self.site.classes), p=self.scenario.mix(self.site, at)))
-            pixels, truth = self.scenario.seen(self.site, self.images.one_of(label, rng), label, rng)
+            pixels, truth = self.scenario.seen(self.site, at, self.images.one_of(label, rng), label, rng)
             waiting.put((png(pixels), truth))
         for _ in senders:
             waiting.put(None)
