@@ -5,21 +5,22 @@ not. An estimate is always a proposal to a person: where the shift is of another
 """
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from decision.arrays import Labels, Priors, Probabilities, as_probabilities
-from decision.intervals import TAIL, clopper_pearson
+from decision.intervals import clopper_pearson
+from decision.label_shift_limits import Separation
+from decision.priors import adjust
 
 Method = Literal["em", "bbse", "rlls"]
 Array = NDArray[np.float64]
 
-RESAMPLES = 200
 MOST_ANSWERS = 1e12
 LARGEST_CONDITION = 1e3
+RARELY = 5.0  # answers of a class, the fewest that posteriors are adjusted to: at fewer, hardly an image speaks for it
 EM_ITERATIONS, EM_TOLERANCE = 10_000, 1e-9
 RLLS_ALPHA, RLLS_DELTA = 0.01, 0.05
 RLLS_RIDGES = (-40.0, 10.0)  # logarithms: from none that counts in double precision to one that allows no shift
@@ -52,41 +53,61 @@ class Known:
     calibration_priors: Priors
     groups: NDArray[np.int64] | None = None
 
+    @property
+    def related(self) -> NDArray[np.int64]:
+        """`groups`, each image its own where there are none."""
+        return np.arange(len(self.labels)) if self.groups is None else self.groups
+
 
 def estimate_priors(
-    *, probabilities: ArrayLike | None = None, counts: ArrayLike | None = None, method: Method, holdout: Known,
-    seed: int = 0, resamples: int = RESAMPLES,
-) -> PriorsEstimate:  # fmt: skip
+    *, probabilities: ArrayLike | None = None, counts: ArrayLike | None = None, method: Method, holdout: Known
+) -> PriorsEstimate:
     """Live priors from the calibrated `probabilities` `(n, K)` of answers, or from `counts` `(K,)` of raw predictions.
 
     `em` (Saerens et al. 2002) needs probabilities; `bbse` (Lipton et al. 2018) and `rlls` (Azizzadenesheli et al. 2019)
-    need no more than which class was the most probable. Limits are percentiles of a bootstrap that resamples the
-    answers and, for the latter two, the holdout's groups within each class; they are never inside Clopper and Pearson's
-    for n answers whose classes were known. Raises ValueError for arguments that do not fit, and NotIdentifiable where
-    the holdout's confusion matrix has a condition number above 1,000 or a class without an image.
+    need no more than which class was the most probable. Limits (`label_shift_limits`) rest on the held-out images'
+    labels and not on calibration: they hold the estimate and are not drawn in with it where it is shrunk (`rlls`) or
+    trusts probabilities (`em`), and they are never inside Clopper and Pearson's for n answers whose classes were known.
+    Raises ValueError for arguments that do not fit, and NotIdentifiable where the holdout's confusion matrix has a
+    condition number above 1,000 or a class without an image.
     """
     if method not in get_args(Method):
         raise ValueError(f"expected a method among {', '.join(get_args(Method))}, got {method!r}")
     if (probabilities is None) == (counts is None) or (method == "em" and probabilities is None):
         raise ValueError("expected either probabilities or counts, and probabilities for em")
-    if resamples < 1:
-        raise ValueError(f"expected at least 1 resample, got {resamples}")
     k = len(holdout.calibration_priors)
     live = None if probabilities is None else as_probabilities(probabilities, k)
     shown = _counts(counts, k) if live is None else np.bincount(live.argmax(axis=1), minlength=k).astype(np.float64)
     known = _Matrix.of(holdout)
     known.require_identifiable()
-    rng, n = np.random.default_rng(seed), int(shown.sum())
+    n = int(shown.sum())
     if live is not None and method == "em":
         estimate = em(live, holdout.calibration_priors)
-        draws = [em(live[rng.integers(0, n, n)], holdout.calibration_priors) for _ in range(resamples)]
+        low, high = em_limits(estimate, live, holdout)
     else:
-        solve = bbse if method == "bbse" else partial(rlls, source=known.source, n_source=len(holdout.labels))
-        estimate = solve(shown / n, known.columns)
-        draws = [solve(rng.multinomial(n, shown / n) / n, known.resampled(rng)) for _ in range(resamples)]
-    low, high = np.percentile(draws, [100 * TAIL, 100 * (1 - TAIL)], axis=0)
+        plain = bbse(shown / n, known.columns)
+        shrunk = method == "rlls"
+        estimate = rlls(shown / n, known.columns, source=known.source, n_source=known.n) if shrunk else plain
+        low, high = known.separation.limits(shown / n, plain, n)
     least, most = clopper_pearson(estimate * n, n)
     return PriorsEstimate(estimate, np.minimum(low, least), np.maximum(high, most), n, method)
+
+
+def em_limits(estimate: Priors, probabilities: Probabilities, holdout: Known) -> tuple[Array, Array]:
+    """95% limits `(K,)` of live priors from the probabilities `(n, K)` of answers, adjusted to the priors EM has found.
+
+    These are what EM equates with the priors, and so weigh images as it does; but what they are for images of each
+    class is taken from the holdout. Where probabilities mean what they say, EM's estimate is in the middle.
+    """
+    n, calibration_priors = len(probabilities), holdout.calibration_priors
+    priors = np.maximum(estimate, RARELY / n)
+    priors /= priors.sum()
+    live, known = (adjust(p, from_=calibration_priors, to=priors) for p in (probabilities, holdout.probabilities))
+    try:
+        separation = Separation.of(known, holdout.labels, holdout.related)
+    except np.linalg.LinAlgError:  # a class that none of its images is taken for, at these priors
+        return np.zeros(len(priors)), np.ones(len(priors))
+    return separation.limits(live.mean(axis=0), estimate, n)
 
 
 def _counts(counts: ArrayLike | None, k: int) -> Array:
@@ -162,24 +183,20 @@ def rlls(shares: Array, columns: Array, *, source: Priors, n_source: int) -> Pri
 
 @dataclass(frozen=True, eq=False)
 class _Matrix:
-    """How often the holdout's class j was predicted as i: counts `(K, K)`, and those of its groups `(G_j, K)`."""
+    """How often the holdout's class j was predicted as i: counts `(K, K)`."""
 
     counts: Array
-    groups: list[Array]
+    holdout: Known
 
     @classmethod
     def of(cls, holdout: Known) -> "_Matrix":
         k = len(holdout.calibration_priors)
-        predicted = np.eye(k)[holdout.probabilities.argmax(axis=1)]
-        related = np.arange(len(predicted)) if holdout.groups is None else holdout.groups
-        groups = []
-        for j in range(k):
-            own = holdout.labels == j
-            names, group = np.unique(related[own], return_inverse=True)
-            counts = np.zeros((len(names), k))
-            np.add.at(counts, group, predicted[own])
-            groups.append(counts)
-        return cls(np.stack([counts.sum(axis=0) for counts in groups], axis=1), groups)
+        cells = holdout.probabilities.argmax(axis=1) * k + holdout.labels
+        return cls(np.bincount(cells, minlength=k * k).reshape(k, k).astype(np.float64), holdout)
+
+    @property
+    def n(self) -> int:
+        return len(self.holdout.labels)
 
     @property
     def columns(self) -> Array:
@@ -191,11 +208,10 @@ class _Matrix:
         priors: Priors = self.counts.sum(axis=0) / self.counts.sum()
         return priors
 
-    def resampled(self, rng: np.random.Generator) -> Array:
-        """Columns of as many groups of each class, drawn anew."""
-        sizes = [len(counts) for counts in self.groups]
-        drawn = [rng.multinomial(n, np.full(n, 1 / n)) @ counts for n, counts in zip(sizes, self.groups, strict=True)]
-        return np.stack([column / column.sum() for column in drawn], axis=1)
+    @property
+    def separation(self) -> Separation:
+        predicted = np.eye(len(self.counts))[self.holdout.probabilities.argmax(axis=1)]
+        return Separation.of(predicted, self.holdout.labels, self.holdout.related)
 
     def require_identifiable(self) -> None:
         if (self.counts.sum(axis=0) == 0).any():

@@ -131,6 +131,7 @@ def _ratio(top: Intervals, bottom: Intervals) -> tuple[Array, Array]:
     high_divisor = bottom.low * (2 * bottom.value - bottom.low)
     low_root = np.sqrt(np.maximum(0.0, product**2 - top.low * (2 * top.value - top.low) * low_divisor))
     high_root = np.sqrt(np.maximum(0.0, product**2 - top.high * (2 * top.value - top.high) * high_divisor))
-    low = np.divide(product - low_root, low_divisor, out=top.low / bottom.high, where=low_divisor > 0)
+    low = np.divide(top.low, bottom.high, out=np.full(product.shape, np.inf), where=bottom.high > 0)
+    low = np.divide(product - low_root, low_divisor, out=low, where=low_divisor > 0)
     high = np.divide(product + high_root, high_divisor, out=np.full(product.shape, np.inf), where=high_divisor > 0)
     return np.maximum(low, 0.0), high

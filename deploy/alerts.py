@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from deploy.drift import CONFIDENCE, DECISIONS, FLAGS, RAW, Quantity, answers
+from deploy.drift import CONFIDENCE, DECISIONS, FLAGS, MASS, RAW, Quantity, answers
 from deploy.operations import DROPPED, ERRORS, REFUSED, REQUESTS, SKEW
 from deploy.promql import REPLICAS, Alert, Group, Severity, greatest
 from deploy.quality import accepted
@@ -24,6 +24,7 @@ from deploy.thresholds import (
 from deploy.windows import DAY, DRIFT, FEEDBACK, HOUR, WEEK, Timing, Window
 
 MODEL = "job, model, model_version"
+OF_CLASS = ("job", "model", "model_version", "class")
 MINUTE = 60
 
 
@@ -115,15 +116,34 @@ def _enough(window: Window) -> str:
     return f"and on ({MODEL})\n{answers(window)} >= {FEWEST_ANSWERS}"
 
 
+def _either_beyond(window: Window, score: float) -> str:
+    """Of raw predictions or of mass: mass keeps what the most probable class rounds away, and tells a shift earlier."""
+    return f"(\n    {_beyond(RAW, window, score)}\n  or\n    {_beyond(MASS, window, score)}\n)"
+
+
+def _either(one: Quantity, other: Quantity, window: Window) -> str:
+    """What has shifted of two quantities, valued by the first that did."""
+    return f"(\n{shifted(one, window)}\n)\nor\n(\n{shifted(other, window)}\n)"
+
+
+def _which(window: Window) -> str:
+    """A template: whose ratio the value is. A label that says it would begin the wait anew whenever it changes."""
+    ratio = RAW.at(f"{RAW.observed}_to_expected", f"ratio{window.name}")
+    selector = ", ".join(f"{name}=%q" for name in OF_CLASS)
+    given = " ".join(f"$labels.{name}" for name in OF_CLASS)
+    query = f"printf `{ratio}{{{selector}}} == %g` {given} $value | query"
+    return f"{{{{ if {query} }}}}raw predictions{{{{ else }}}}posterior mass{{{{ end }}}}"
+
+
 def _shifts(write: Writer) -> list[Alert]:
     who = "{{ $labels.model }}/{{ $labels.class }}"
     alerts = []
     for w in DRIFT:
         alerts += [
             write.alert(
-                "ClassShareShifted", "ticket", shifted(RAW, w), 15,
-                "The share of a class among raw predictions is not what its priors imply.",
-                f'{who}: {{{{ printf "%.2f" $value }}}} times the share that the deployment priors imply over '
+                "ClassShareShifted", "ticket", _either(RAW, MASS, w), 15,
+                "The share of a class is not what its priors imply.",
+                f'{who}: {{{{ printf "%.2f" $value }}}} times the {_which(w)} that the deployment priors imply over '
                 f"{w.name}, beyond chance.", w.name,
             ),
             write.alert(
@@ -134,7 +154,7 @@ def _shifts(write: Writer) -> list[Alert]:
             ),
             write.alert(
                 "DecisionsOffExpectation", "ticket", _decisions_alone(w), 15,
-                "Labels or flags are not what the policy in force should give, although raw predictions are.",
+                "Labels or flags are not what the policy in force should give, although the class shares are.",
                 f'{who}: {{{{ printf "%.2f" $value }}}} times what the policy should give over {w.name}, '
                 "beyond chance.", w.name,
             ),
@@ -152,8 +172,8 @@ def _doubt(window: Window) -> str:
 
 
 def _decisions_alone(window: Window) -> str:
-    either = f"(\n{shifted(DECISIONS, window)}\n)\nor\n(\n{shifted(FLAGS, window)}\n)"
-    return f"(\n{either}\n)\nunless on ({MODEL})\n{_beyond(RAW, window, CLEAR_SCORE)}"
+    either = _either(DECISIONS, FLAGS, window)
+    return f"(\n{either}\n)\nunless on ({MODEL})\n{_either_beyond(window, CLEAR_SCORE)}"
 
 
 def _prior_stale(write: Writer) -> Alert:
@@ -161,7 +181,7 @@ def _prior_stale(write: Writer) -> Alert:
     return write.alert(
         "ConfiguredPriorStale", "ticket",
         f"(\n    {ratio} > {PRIOR_FACTOR:g}\n  or\n    {ratio} < {1 / PRIOR_FACTOR:g}\n)\n"
-        f"and\n{_beyond(RAW, DAY, SCORE[DAY.name])}\n{_enough(DAY)}",
+        f"and\n{_either_beyond(DAY, SCORE[DAY.name])}\n{_enough(DAY)}\nunless on ({MODEL})\n(\n{_doubt(DAY)}\n)",
         60, "The estimated prevalence of a class is far from its configured prior.",
         '{{ $labels.model }}/{{ $labels.class }}: estimated prevalence is {{ printf "%.2f" $value }} times the '
         "configured prior.",

@@ -8,8 +8,8 @@ counted per answer under the policy that decided it, so that neither a site's pr
 
 from dataclasses import dataclass
 
-from deploy.promql import Group, Recording, greatest, increase, per_model
-from deploy.windows import DRIFT, HOUR, Timing, Window
+from deploy.promql import Recording, greatest, increase, per_model
+from deploy.windows import Timing, Window
 
 FLOOR = "1e-300"
 """Keeps 0 log 0 at 0."""
@@ -51,26 +51,18 @@ def answers(window: Window) -> str:
     return f"model:equipoise_raw_predictions:increase{window.name}"
 
 
-def groups(timing: Timing) -> list[Group]:
-    """The reference, then each window."""
+def reference() -> list[Recording]:
+    """For how many answers the reference stands: the same in every window."""
     gauge = "equipoise_reference_effective_images"
-    reference = [
-        Recording(of.images, greatest(gauge, f'{{quantity="{of.quantity}"}}', ", quantity")) for of in QUANTITIES
-    ]
-    return [
-        Group("equipoise-reference", timing.interval(HOUR), reference),
-        *(
-            Group(f"equipoise-drift-{window.name}", timing.interval(window), _window(window, timing))
-            for window in DRIFT
-        ),
-    ]
+    return [Recording(of.images, greatest(gauge, f'{{quantity="{of.quantity}"}}', ", quantity")) for of in QUANTITIES]
 
 
-def _window(window: Window, timing: Timing) -> list[Recording]:
-    rules = [*_sums(RAW, window, timing), Recording(answers(window), f"sum without (class) ({_sum(RAW, window)})")]
+def rules(window: Window, timing: Timing) -> list[Recording]:
+    """Those of a window, each after what it reads."""
+    found = [*_sums(RAW, window, timing), Recording(answers(window), f"sum without (class) ({_sum(RAW, window)})")]
     for of in QUANTITIES:
-        rules += [*([] if of is RAW else _sums(of, window, timing)), *_score(of, window), *_ratios(of, window)]
-    return [*rules, *_psi(window), _jensen_shannon(window), *_by_probabilities(window, timing)]
+        found += [*([] if of is RAW else _sums(of, window, timing)), *_score(of, window), *_ratios(of, window)]
+    return [*found, *_psi(window), _jensen_shannon(window), *_by_probabilities(window, timing)]
 
 
 def _sum(of: Quantity, window: Window) -> str:

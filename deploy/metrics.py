@@ -38,7 +38,7 @@ METRICS = (
          "posterior_mass_total", "expected_posterior_mass_total", "expected_posterior_mass_variance_total",
          "decided_posterior_mass_total", "flagged_posterior_mass_total",
          "feedback_audit_weight_total", "feedback_audit_squared_weight_total",
-         "feedback_audit_true_positive_weight_total",
+         "feedback_audit_true_positive_weight_total", "feedback_audit_true_positive_squared_weight_total",
          "feedback_audit_called_weight_total", "feedback_audit_called_squared_weight_total"),
     *_of("counter", MODEL,
          "abstentions_total", "expected_abstentions_total", "expected_abstention_variance_total",

@@ -6,8 +6,8 @@ they did.
 """
 
 from deploy.drift import FLAGS, RAW
-from deploy.promql import Group, Recording, greatest, per_model
-from deploy.windows import DRIFT, Timing, Window
+from deploy.promql import Recording, greatest, per_model
+from deploy.windows import DRIFT, Window
 
 PRIOR = "model_class:equipoise_policy_prior_ratio:max"
 FLAG_RECALL = "model_class:equipoise_reference_flag_recall_ratio:max"
@@ -18,12 +18,8 @@ def estimated(window: Window) -> str:
     return f"model_class:equipoise_estimated_prevalence:ratio{window.name}"
 
 
-def groups(timing: Timing) -> list[Group]:
-    """One group a window; it reads the drift of its window."""
-    return [Group(f"equipoise-prevalence-{w.name}", timing.interval(w), _window(w)) for w in DRIFT]
-
-
-def _window(window: Window) -> list[Recording]:
+def rules(window: Window) -> list[Recording]:
+    """Those of a window; they read the drift of the same window."""
     share, w = RAW.at(RAW.observed, f"ratio{window.name}"), window.name
     bbse = f"model_class:equipoise_bbse_prevalence:clamped{w}"
     recall, fpr = (greatest(f"equipoise_reference_raw_{name}_ratio") for name in ("recall", "fpr"))

@@ -7,7 +7,7 @@ import yaml
 
 from deploy import alerts, drift, operations, prevalence, quality
 from deploy.promql import Group
-from deploy.windows import Timing, duration
+from deploy.windows import DRIFT, HOUR, Timing, duration
 
 HEADER = "# Written by `python -m deploy`: change deploy/*.py, not this file.\n"
 RUNBOOKS = "docs/runbooks.md"
@@ -31,8 +31,16 @@ def document(value: Any) -> str:
 
 
 def rule_groups(timing: Timing) -> list[Group]:
-    """All recording rules, each after what it reads."""
-    return [group for module in (drift, prevalence, quality, operations) for group in module.groups(timing)]
+    """All recording rules. What is read beside another rule is in its group: evaluated at the same moment, after it."""
+    return [
+        Group("equipoise-reference", timing.interval(HOUR), drift.reference()),
+        *(
+            Group(f"equipoise-drift-{w.name}", timing.interval(w), [*drift.rules(w, timing), *prevalence.rules(w)])
+            for w in DRIFT
+        ),
+        *quality.groups(timing),
+        *operations.groups(timing),
+    ]
 
 
 def rules(timing: Timing) -> str:

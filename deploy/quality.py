@@ -1,12 +1,14 @@
 """Rules of quality: recall, precision and calibration from labels that came back, by the time they came.
 
 Only audited labels count: ids that the service itself handed out, each weighted by 1 / its chance of being handed out.
-Labels of reviewed flags would make every recall 1. Bounds are Wilson's at 95% for the effective number of images,
-(sum w)^2 / sum w^2. Of n >= 20 images the upper one falls below a recall of 0.99 that is kept up to once in eleven
-times; with half an image in its favour, the corrected one that pages, once in 27 (recalls of 0.8 to 0.99, exact).
+Labels of reviewed flags would make every recall 1. Bounds are at 95%: Wilson's where weights are equal, else those of
+the score test whose variance at a share r of the weight W is r (1 - r) ((1 - r) h + r m) / W, with h and m the mean
+weights of hits and of misses (`decision.quality` has the reasons). Of n >= 20 images the upper one falls below a recall
+of 0.99 that is kept up to once in eleven times; with half an image in its favour, the corrected one that pages, once in
+27 (recalls of 0.8 to 0.99, exact, equal weights).
 """
 
-from deploy.promql import Group, Recording, increase
+from deploy.promql import Group, Recording, increase, per_model
 from deploy.windows import FEEDBACK, Timing, Window
 
 Z = 1.959963984540054
@@ -30,39 +32,79 @@ def _window(window: Window, timing: Timing) -> list[Recording]:
         Recording(f"{level}:equipoise_{name}:increase{w}", increase(f"equipoise_{name}_total", span))
         for level, names in _COUNTERS.items() for name in names
     ]  # fmt: skip
-    return [*counted, *_share("recall", "weight", "squared_weight", w),
-            *_share("precision", "called_weight", "called_squared_weight", w), *_calibration(w)]  # fmt: skip
+    called, other = (f"model_class:equipoise_feedback_audit_{side}:mean_weight{w}" for side in ("called", "other"))
+    return [
+        *counted,
+        *_usual(called, other, w),
+        *_share("recall", ("weight", "squared_weight"), (f"({called} or {other})", f"({other} or {called})"),
+                f"model_class_design:equipoise_feedback_labels:increase{w}", w),
+        *_share("precision", ("called_weight", "called_squared_weight"), (called, called),
+                f"model_class_design:equipoise_feedback_called:increase{w}", w),
+        *_calibration(w),
+    ]  # fmt: skip
 
 
 _COUNTERS = {
     "result": ("feedback_items",),
     "model_class_design": ("feedback_labels", "feedback_called", "feedback_true_positives"),
     "model_class": (
-        "feedback_audit_weight", "feedback_audit_squared_weight", "feedback_audit_true_positive_weight",
+        "feedback_audit_weight", "feedback_audit_squared_weight",
+        "feedback_audit_true_positive_weight", "feedback_audit_true_positive_squared_weight",
         "feedback_audit_called_weight", "feedback_audit_called_squared_weight",
     ),
     "model_bin": ("calibration_weight", "calibration_confidence", "calibration_hits"),
 }  # fmt: skip
 
 
-def _share(name: str, of: str, squares: str, w: str) -> list[Recording]:
-    """An observed share with its effective number of images and Wilson's bounds."""
-    hits, weight, squared = (
-        f"model_class:equipoise_feedback_audit_{part}:increase{w}" for part in ("true_positive_weight", of, squares)
-    )
-    share, n = (f"model_class:equipoise_observed_{name}:{part}{w}" for part in ("ratio", "images"))
+def _audited(part: str, w: str) -> str:
+    return f"model_class:equipoise_feedback_audit_{part}:increase{w}"
+
+
+def _usual(called: str, other: str, w: str) -> list[Recording]:
+    """The mean weight of what was called a class and of what was not; less than half an answer is none."""
+    weight, squares = _audited("called_weight", w), _audited("called_squared_weight", w)
+    whole = f"sum without (bin) (model_bin:equipoise_calibration_weight:increase{w})"
+    all_squares = f"sum without (class) ({_audited('squared_weight', w)})"
+    less, less_squares = per_model(weight, whole, "-"), per_model(squares, all_squares, "-")
     return [
-        Recording(n, f"{weight} ^ 2 / ({squared} > 0)"),
-        Recording(share, f"{hits} / ({weight} > 0)"),
-        *(
-            Recording(f"model_class:equipoise_observed_{name}:wilson_{side}{w}", wilson(share, n, sign))
-            for side, sign in (("lower", "-"), ("upper", "+"))
-        ),
-        Recording(
-            f"model_class:equipoise_observed_{name}:wilson_upper_corrected{w}",
-            wilson(f"clamp_max({share} + 0.5 / {n}, 1)", n, "+"),
-        ),
+        Recording(called, f"{squares} / ({weight} > 0.5)"),
+        Recording(other, f"(\n{less_squares}\n)\n/ (\n{less}\n< -0.5\n)"),
     ]
+
+
+def _share(name: str, of: tuple[str, str], usual: tuple[str, str], counts: str, w: str) -> list[Recording]:
+    """An observed share with the number of equal images that it stands for, and its bounds.
+
+    To the hits and to the misses that were seen comes one image each of the `usual` weight. A bound rests on the images
+    at itself: found in two steps, from the share's own.
+    """
+    weight, squares = (_audited(part, w) for part in of)
+    hits, hit_squares = _audited("true_positive_weight", w), _audited("true_positive_squared_weight", w)
+    share, n, hit, miss = (
+        f"model_class:equipoise_observed_{name}:{part}{w}" for part in ("ratio", "images", "hit_weight", "miss_weight")
+    )
+    count = f'sum without (design) ({counts}{{design="audit"}})'
+
+    def images(at: str) -> str:
+        return f"{weight} / ((1 - {at}) * {hit} + {at} * {miss}) < {count}\nor\n{count} and {weight} > 0"
+
+    def mean(total: str, of_squares: str, one: str) -> str:
+        return f"({of_squares} + {one} ^ 2)\n/ ({total} + {one})"
+
+    found = [
+        Recording(share, f"{hits} / ({weight} > 0)"),
+        Recording(hit, mean(hits, hit_squares, usual[0])),
+        Recording(miss, mean(f"clamp_min({weight} - {hits}, 0)", f"clamp_min({squares} - {hit_squares}, 0)", usual[1])),
+        Recording(n, images(share)),
+    ]
+    rule = f"model_class:equipoise_observed_{name}"
+    for side, sign in (("lower", "-"), ("upper", "+")):
+        first, at = f"{rule}:wilson_{side}_start{w}", f"{rule}:images_{side}{w}"
+        found += [Recording(first, wilson(share, n, sign)), Recording(at, images(first)),
+                  Recording(f"{rule}:wilson_{side}{w}", wilson(share, at, sign))]  # fmt: skip
+    upper = f"{rule}:images_upper{w}"
+    favoured = wilson(f"clamp_max({share} + 0.5 / {upper}, 1)", upper, "+")
+    return [*found, Recording(f"{rule}:wilson_upper_corrected{w}", favoured)]
 
 
 def wilson(share: str, n: str, sign: str) -> str:

@@ -5,7 +5,7 @@ from decision.drift import LEAST_ANSWERS, SMALL, THRESHOLDS
 SCORE = THRESHOLDS
 """|z| beyond which a shift is no chance, by window: a window seen 60 times an hour needs more than one a day."""
 CLEAR_SCORE = 3.0
-"""|z| of every raw share below which a shift of decisions is not the class mix's."""
+"""|z| of every class's raw predictions and mass below which a shift of decisions is not the class mix's."""
 FEWEST_ANSWERS = LEAST_ANSWERS
 RATIO = SMALL
 """Observed over expected within which a shift is too small to act on, however certain."""

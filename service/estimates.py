@@ -11,11 +11,11 @@ from decision import Bundle, LabelShiftFit, NotIdentifiable, Policy, PriorsEstim
 from decision.arrays import Priors, Probabilities
 from decision.intervals import Intervals
 from decision.label_free import live_precision
-from decision.label_shift import Method
+from decision.label_shift import Method, em_limits
 
 SAMPLED = 10_000
 """Answers that an estimate looks at: more would narrow its interval by little and take long."""
-RESAMPLES = 100
+MOST_BY_EM = 100
 METHODS: tuple[Method, ...] = ("em", "rlls")
 Found = TypeVar("Found")
 
@@ -55,32 +55,34 @@ class Estimator:
             return Estimates(0, None, None, None, None, ("no answers are kept",))
         reasons: list[str] = []
         fit = _known(reasons, partial(label_shift_fit, probabilities=probabilities, holdout=self._bundle.known))
-        em, rlls = (_known(reasons, partial(self._priors, method, probabilities)) for method in METHODS)
+        em, rlls = (_known(reasons, partial(self.priors, method, probabilities)) for method in METHODS)
         best = em or rlls
         precision = None if best is None else live_precision(self._bundle, policy, best)
         return Estimates(len(probabilities), em, rlls, fit, precision, tuple(dict.fromkeys(reasons)))
 
-    def _priors(self, method: Method, probabilities: Probabilities) -> PriorsEstimate:
+    def priors(self, method: Method, probabilities: Probabilities) -> PriorsEstimate:
+        """From the calibrated probabilities `(n, K)` of answers, n at least 1. Raises NotIdentifiable."""
+        if method == "em" and len(self._bundle.classes) > MOST_BY_EM:
+            raise NotIdentifiable(f"EM is left out: it takes too long for more than {MOST_BY_EM} classes")
         if method == "em" and not self._em_holds:
             raise NotIdentifiable("EM is left out: of the held-out images it does not find the class mix they have")
-        return estimate_priors(
-            probabilities=probabilities, method=method, holdout=self._bundle.known, resamples=RESAMPLES
-        )
+        return estimate_priors(probabilities=probabilities, method=method, holdout=self._bundle.known)
 
     @cached_property
     def _em_holds(self) -> bool:
         """Whether probabilities are calibrated well enough for EM, which trusts them, to find the holdout's own mix.
 
-        Each class's share may be off by twice as much as the estimate's interval allows for.
+        Each class's share may be off by twice as much as the chance of so many answers allows for.
         """
         known = self._bundle.known
         try:
-            found = estimate_priors(probabilities=known.probabilities, method="em", holdout=known, resamples=RESAMPLES)
+            found = estimate_priors(probabilities=known.probabilities, method="em", holdout=known).priors
         except NotIdentifiable:
             return False
-        shares = np.bincount(known.labels, minlength=len(found.priors)) / found.n
-        low, high = (found.priors + 2 * (limit - found.priors) for limit in (found.low, found.high))
-        return bool(((low <= shares) & (shares <= high)).all())
+        shares = np.bincount(known.labels, minlength=len(found)) / len(known.labels)
+        # Their chance is in these limits twice, as that of answers and as that of the held-out images.
+        low, high = (shares + np.sqrt(2) * (limit - shares) for limit in em_limits(found, known.probabilities, known))
+        return bool(((low <= found) & (found <= high)).all())
 
 
 def _known(reasons: list[str], find: Callable[[], Found]) -> Found | None:

@@ -65,6 +65,11 @@ def _band(one: dict[str, Any], site: Site, path: Path) -> None:
     alert = one["fired"].get(f"EquipoiseObservedRecallBelowTarget {name}")
     if alert is not None:
         axes.axvline(alert, color="tab:red", label="page")
-    axes.set(ylim=(0, 1), xlabel="hours (shortened)", ylabel="recall", title=f"{name} fades; audits notice")
-    axes.legend(loc="lower left")
+    axes.set(
+        ylim=(0, 1),
+        xlabel="hours (shortened)",
+        ylabel="recall",
+        title=f"{name} fades between hours 8 and 16; audits notice",
+    )
+    axes.legend(loc="lower left", fontsize="small")
     figure.savefig(path, dpi=110)

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
+Seen = tuple[Pixels, int | None]
+"""An image, and its class; None for one that the model does not have."""
 Priors = NDArray[np.float64]
 
 ALERTS_OF_DRIFT = frozenset({"EquipoiseClassShareShifted", "EquipoiseConfiguredPriorStale"})
@@ -38,14 +40,15 @@ class Site:
 
 @dataclass(frozen=True)
 class Scenario:
-    """`mix` and `seen` are asked at each share of the scenario's time, from 0 to 1.
+    """`mix` and `seen`, what comes of an image of a class, are asked at each share of the scenario's time, from 0 to 1.
 
     Of the alerts at least one of `right` must fire, and none that is in neither `right` nor `allowed`.
     """
 
     name: str
     mix: Callable[[Site, float], Priors] = lambda site, at: site.priors
-    seen: Callable[[Site, Pixels, int, np.random.Generator], Pixels] = lambda site, pixels, label, rng: pixels
+    seen: Callable[[Site, float, Pixels, int, np.random.Generator], Seen] = lambda site, at, pixels, label, rng: (
+        pixels, label)  # fmt: skip
     policy: Callable[[Site], dict[str, Any]] = lambda site: policy_of(site, site.priors)
     change: Callable[[Site], dict[str, Any]] | None = None
     right: frozenset[str] = frozenset()
@@ -60,30 +63,31 @@ def policy_of(site: Site, priors: Priors, recall: float = 0.85) -> dict[str, Any
     }
 
 
-def _dark(site: Site, pixels: Pixels, label: int, rng: np.random.Generator) -> Pixels:
+def _dark(site: Site, at: float, pixels: Pixels, label: int, rng: np.random.Generator) -> Seen:
     """A lens that has gone dark and noisy, on every image."""
-    del site, label
+    del site, at
     noisy = pixels * 0.25 + rng.normal(0, 20, pixels.shape)
-    return np.clip(noisy, 0, 255).astype(np.uint8)
+    return np.clip(noisy, 0, 255).astype(np.uint8), label
 
 
-def _unknown(site: Site, pixels: Pixels, label: int, rng: np.random.Generator) -> Pixels:
+def _unknown(site: Site, at: float, pixels: Pixels, label: int, rng: np.random.Generator) -> Seen:
     """One image in four is of something else: its quarters changed about, and turned."""
-    del site, label
+    del site, at
     if rng.random() > 0.25:
-        return pixels
+        return pixels, label
     height, width = (2 * (size // 2) for size in pixels.shape[:2])
     top, bottom = np.split(pixels[:height, :width], 2)
     mixed = np.concatenate([bottom[:, ::-1], top[::-1]])
-    return np.ascontiguousarray(255 - mixed)
+    return np.ascontiguousarray(255 - mixed), None
 
 
-def _hidden(site: Site, pixels: Pixels, label: int, rng: np.random.Generator) -> Pixels:
-    """The watched class has faded: its contrast is a fifth of what it was."""
+def _hidden(site: Site, at: float, pixels: Pixels, label: int, rng: np.random.Generator) -> Seen:
+    """The watched class fades: its contrast falls from what it was to a fifth, from a quarter of the time to the half."""
     del rng
     if label != site.target:
-        return pixels
-    return np.clip(pixels.mean() + (pixels - pixels.mean()) * 0.2, 0, 255).astype(np.uint8)
+        return pixels, label
+    contrast = float(np.interp(at, (0.25, 0.5), (1.0, 0.2)))
+    return np.clip(pixels.mean() + (pixels - pixels.mean()) * contrast, 0, 255).astype(np.uint8), label
 
 
 SCENARIOS = (

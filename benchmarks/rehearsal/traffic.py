@@ -42,12 +42,12 @@ class Traffic:
     scenario: Scenario
     rate: float
     seconds: float
-    truth: dict[str, int] = field(default_factory=dict)
+    truth: dict[str, int | None] = field(default_factory=dict)
     statuses: Counter[int] = field(default_factory=Counter)
 
     def run(self, seed: int) -> None:
         """Send at the rate for as long as the scenario takes, and label what audits draw; open loop."""
-        waiting: queue.Queue[tuple[bytes, int] | None] = queue.Queue(maxsize=SENDERS * 8)
+        waiting: queue.Queue[tuple[bytes, int | None] | None] = queue.Queue(maxsize=SENDERS * 8)
         senders = [threading.Thread(target=self._send, args=(waiting,)) for _ in range(SENDERS)]
         over = threading.Event()
         auditor = threading.Thread(target=self._label, args=(over,))
@@ -61,8 +61,8 @@ class Traffic:
                 put_policy(self.url, self.scenario.change(self.site))
                 changed = True
             label = int(rng.choice(len(self.site.classes), p=self.scenario.mix(self.site, at)))
-            seen = self.scenario.seen(self.site, self.images.one_of(label, rng), label, rng)
-            waiting.put((png(seen), label))
+            pixels, truth = self.scenario.seen(self.site, at, self.images.one_of(label, rng), label, rng)
+            waiting.put((png(pixels), truth))
         for _ in senders:
             waiting.put(None)
         for thread in senders:
@@ -70,7 +70,7 @@ class Traffic:
         over.set()
         auditor.join()
 
-    def _send(self, waiting: "queue.Queue[tuple[bytes, int] | None]") -> None:
+    def _send(self, waiting: "queue.Queue[tuple[bytes, int | None] | None]") -> None:
         with httpx.Client(base_url=self.url, timeout=30) as client:
             while (item := waiting.get()) is not None:
                 answer = client.post("/predict", content=item[0], headers={"Content-Type": "image/png"})
@@ -85,8 +85,8 @@ class Traffic:
             while not over.wait(every):
                 asked = {"n": str(AUDITED_AT_ONCE), "design": "stratified", "window": f"{max(5, round(every))}s"}
                 ids = client.get("/audit-sample", params=asked).raise_for_status().json()["ids"]
-                known = [(one["id"], self.truth[one["id"]]) for one in ids if one["id"] in self.truth]
-                items = [{"id": own, "label": self.site.classes[label]} for own, label in known]
+                known = [(one["id"], self.truth.get(one["id"])) for one in ids]
+                items = [{"id": own, "label": self.site.classes[k]} for own, k in known if k is not None]
                 if items:
                     client.post("/feedback", json={"items": items}).raise_for_status()
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,13 @@ def require(tool: str) -> str:
 
 @dataclass(frozen=True)
 class Prometheus:
-    """One that answers at `url`."""
+    """One that answers at its client's address."""
 
-    url: str
+    client: httpx.Client
 
     def ask(self, path: str, **form: Any) -> Any:
         """The data of an answer; an error of PromQL fails with what Prometheus says."""
-        answer = httpx.post(f"{self.url}/api/v1/{path}", data=form, timeout=30).json()
+        answer = self.client.post(f"/api/v1/{path}", data=form).json()
         assert answer["status"] == "success", f"{path} {form}: {answer.get('error')}"
         return answer["data"]
 
@@ -55,19 +56,26 @@ class Prometheus:
         """The sum of an expression's values now; 0 where it has none."""
         return sum(self.vector(expr, time.time()).values())
 
+    def groups(self) -> list[dict[str, Any]]:
+        """Groups of rules and how their last evaluation went."""
+        return list(self.client.get("/api/v1/rules").json()["data"]["groups"])
+
+    def evaluated(self) -> dict[str, float]:
+        """When the last evaluation that is over began, by group."""
+        return {group["name"]: datetime.fromisoformat(group["lastEvaluation"]).timestamp() for group in self.groups()}
+
     def failures(self) -> list[str]:
         """What rules could not be evaluated, and why."""
-        groups = httpx.get(f"{self.url}/api/v1/rules", timeout=30).json()["data"]["groups"]
         return [
             f"{rule['name']}: {rule['lastError']}"
-            for group in groups
+            for group in self.groups()
             for rule in group["rules"]
             if rule.get("lastError")
         ]
 
     def alerts(self) -> list[dict[str, Any]]:
         """Pending and firing alerts."""
-        return list(httpx.get(f"{self.url}/api/v1/alerts", timeout=30).json()["data"]["alerts"])
+        return list(self.client.get("/api/v1/alerts").json()["data"]["alerts"])
 
     def wait(self, condition: Callable[[], Any], seconds: float = 30) -> Any:
         """What the condition gives as soon as it is true."""
@@ -95,20 +103,21 @@ def running(config: Path, storage: Path) -> Iterator[Prometheus]:
     options = {"config.file": config, "storage.tsdb.path": storage, "web.listen-address": f"127.0.0.1:{port}",
                "storage.tsdb.retention.time": "100y", "log.level": "error"}  # fmt: skip
     command = [require("prometheus"), *(f"--{key}={value}" for key, value in options.items())]
-    with (storage.parent / "prometheus.log").open("w") as log:
+    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
+    with (storage.parent / "prometheus.log").open("w") as log, client:
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
-            found = Prometheus(f"http://127.0.0.1:{port}")
-            found.wait(lambda: process.poll() is None and _ready(found.url), SECONDS_TO_START)
+            found = Prometheus(client)
+            found.wait(lambda: process.poll() is None and _ready(client), SECONDS_TO_START)
             yield found
         finally:
             process.terminate()
             process.wait(30)
 
 
-def _ready(url: str) -> bool:
+def _ready(client: httpx.Client) -> bool:
     try:
-        return httpx.get(f"{url}/-/ready", timeout=2).status_code == 200
+        return client.get("/-/ready").status_code == 200
     except httpx.TransportError:
         return False
 

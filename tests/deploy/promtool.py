@@ -4,6 +4,7 @@ They are written anew for each run, not kept: megabytes, and each number follows
 `recompute`.
 """
 
+import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,7 +16,7 @@ from deploy import alerts, prometheus
 from deploy.windows import Timing
 from tests.deploy.recompute import RULES, Recomputed
 from tests.deploy.replicas import STEP, Labels, Series, input_series
-from tests.deploy.scenarios import SCENARIOS, Scenario
+from tests.deploy.scenarios import RARE, SCENARIOS, Scenario
 from tests.deploy.worlds import LONG, healthy, lively
 
 TO_NEAREST = 1e-6
@@ -56,7 +57,8 @@ def late(series: Iterable[Series], count: int) -> list[dict[str, str]]:
 
 
 def _file(groups: Iterable[Any], tests: list[dict[str, Any]], interval: str, *names: str) -> str:
-    return prometheus.document({
+    """JSON, which is YAML too and far sooner written."""
+    return json.dumps({
         "rule_files": [f"{name}.yml" for name in names],
         "evaluation_interval": interval,
         "group_eval_order": [group.name for group in groups],
@@ -99,6 +101,38 @@ def alert_tests(interval: str, scenarios: Iterable[Scenario] = SCENARIOS) -> str
     return _file(groups, tests, interval, "rules", "alerts")
 
 
+def descriptions() -> str:
+    """The words of a shifted share: which of the two quantities the number is about."""
+    said = {
+        "a rare class doubles": "2.00 times the raw predictions",
+        "its probabilities double, which raw predictions round away": "2.00 times the posterior mass",
+        "it doubles, and raw predictions of few held-out images do not tell": "2.50 times the posterior mass",
+    }
+    tests = []
+    for scenario in (one for one in SCENARIOS if one.name in said):
+        test = _scenario(scenario)
+        end = test.pop("promql_expr_test")[0]["eval_time"]
+        tests.append(test | {"alert_rule_test": [_shifted_share(said[scenario.name]) | {"eval_time": end}]})
+    groups = [*prometheus.rule_groups(Timing()), *alerts.groups(Timing(), prometheus.RUNBOOKS, prometheus.JOB)]
+    return _file(groups, tests, "30m", "rules", "alerts")
+
+
+def _shifted_share(said: str) -> dict[str, Any]:
+    """What fires of both windows."""
+    firing = [
+        {
+            "exp_labels": RARE | {"severity": "ticket", "window": window},
+            "exp_annotations": {
+                "summary": "The share of a class is not what its priors imply.",
+                "description": f"few/rare: {said} that the deployment priors imply over {window}, beyond chance.",
+                "runbook_url": f"{prometheus.RUNBOOKS}#equipoiseclassshareshifted",
+            },
+        }
+        for window in ("1h", "24h")
+    ]
+    return {"alertname": "EquipoiseClassShareShifted", "exp_alerts": firing}
+
+
 def files() -> dict[str, str]:
     """Rules, alerts and their tests: text by file name."""
     intervals = sorted({scenario.interval for scenario in SCENARIOS})
@@ -107,6 +141,7 @@ def files() -> dict[str, str]:
         "alerts.yml": prometheus.alert_rules(Timing()),
         "test-rules.yml": rules(),
         "test-requests.yml": requests(),
+        "test-descriptions.yml": descriptions(),
         **{f"test-alerts-{interval}.yml": alert_tests(interval) for interval in intervals},
     }
 

@@ -1,9 +1,9 @@
-"""Replicas that never were: series of straight lines, as promtool's tests and as OpenMetrics text, and their "
-"increase."""
+"""Replicas that never were, series of straight lines as promtool and OpenMetrics write them; and increase()."""
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -16,6 +16,17 @@ JOB = "equipoise"
 KINDS = {series: metric for metric in METRICS for series in metric.series()}
 
 Labels = tuple[tuple[str, str], ...]
+
+
+class Exposed(Protocol):
+    """A series that a replica exposed."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def labels(self) -> Labels: ...
+    def values(self) -> np.ndarray: ...
+    def times(self, end: float) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -83,9 +94,9 @@ def increase(times: np.ndarray, values: np.ndarray, start: float, end: float) ->
     return total * covered / sampled
 
 
-def merged(series: Iterable[Series]) -> dict[tuple[str, Labels], list[Series]]:
+def merged(series: Iterable[Exposed]) -> dict[tuple[str, Labels], list[Exposed]]:
     """Series of all replicas by name and what is left of the labels without instance and pod."""
-    found: dict[tuple[str, Labels], list[Series]] = {}
+    found: dict[tuple[str, Labels], list[Exposed]] = {}
     for one in series:
         kept = tuple(pair for pair in one.labels if pair[0] not in ("instance", "pod"))
         found.setdefault((one.name, kept), []).append(one)

@@ -75,8 +75,10 @@ def both(alert: str, of: dict[str, str]) -> tuple[dict[str, str], ...]:
     return tuple(ticket(alert, of, window=window) for window in ("1h", "24h"))
 
 
+HITS = ("feedback_audit_true_positive_weight", "feedback_audit_true_positive_squared_weight")
 AUDITED = tuple(f"feedback_audit_{part}" for part in (
-    "weight", "squared_weight", "true_positive_weight", "called_weight", "called_squared_weight"))  # fmt: skip
+    "weight", "squared_weight", "true_positive_weight", "true_positive_squared_weight", "called_weight",
+    "called_squared_weight"))  # fmt: skip
 CALIBRATION = ("calibration_weight", "calibration_confidence", "calibration_hits")
 DECIDED = ("decisions", "expected_decisions", "expected_decision_variance")
 FLAGGED = ("flags", "expected_flags", "expected_flag_variance")
@@ -100,8 +102,19 @@ SCENARIOS = (
         times(1.2, "raw_predictions", **{"class": "some"}), times(100, "reference_effective_images"))),
     Scenario("it vanishes", (times(0, "raw_predictions", **{"class": "rare"}),),
              (*both("ClassShareShifted", RARE), *PRIOR_STALE)),
+    Scenario("its probabilities double, which raw predictions round away", (
+        times(2, "posterior_mass", **{"class": "rare"}),), both("ClassShareShifted", RARE)),
+    Scenario("it doubles, and raw predictions of few held-out images do not tell", (
+        times(2, "raw_predictions", **{"class": "rare"}), times(2.5, "posterior_mass", **{"class": "rare"}),
+        times(0.02, "reference_effective_images", quantity="raw")),
+             (*both("ClassShareShifted", RARE), *PRIOR_STALE)),
+    Scenario("it doubles, and nothing tells it from chance", (
+        times(2, "raw_predictions", "posterior_mass", **{"class": "rare"}),
+        times(0.02, "reference_effective_images"))),
+    Scenario("its probabilities grow by a fifth, beyond chance", (
+        times(1.2, "posterior_mass", **{"class": "some"}), times(100, "reference_effective_images"))),
     Scenario("it is eight times as common among few answers", (
-        everything(0.009), times(8, "raw_predictions", **{"class": "rare"}))),
+        everything(0.009), times(8, "raw_predictions", "posterior_mass", **{"class": "rare"}))),
     Scenario("no traffic", (everything(0),)),
     Scenario("images are strange", (times(0.94, "confidence_sum"),), both("ConfidenceShifted", MODEL)),
     Scenario("images are a little strange", (times(0.97, "confidence_sum"),)),
@@ -109,15 +122,21 @@ SCENARIOS = (
              both("DecisionsOffExpectation", RARE)),
     Scenario("flags are not the policy's", (times(2, "flags", **{"class": "rare"}),),
              both("DecisionsOffExpectation", RARE)),
+    Scenario("labels follow another class's raw predictions", (
+        times(2, "decisions", **{"class": "rare"}), times(1.2, "raw_predictions", **{"class": "some"}),
+        times(100, "reference_effective_images"))),
+    Scenario("labels follow another class's probabilities", (
+        times(2, "decisions", **{"class": "rare"}), times(1.2, "posterior_mass", **{"class": "some"}),
+        times(100, "reference_effective_images"))),
     Scenario("a label comes that the policy never gives", (
         times(0, "expected_decisions", "expected_decision_variance", **{"class": "rare"}),),
              both("DecisionsOffExpectation", RARE)),
-    Scenario("recall is below its target", (times(0.8, "feedback_audit_true_positive_weight", **{"class": "rare"}),),
+    Scenario("recall is below its target", (times(0.8, *HITS, **{"class": "rare"}),),
              tuple(page("ObservedRecallBelowTarget", RARE, window=window) for window in ("24h", "7d"))),
     Scenario("recall may be below its target", (
-        times(0.94, "feedback_audit_true_positive_weight", **{"class": "rare"}),)),
+        times(0.94, *HITS, **{"class": "rare"}),)),
     Scenario("recall of a few images", (
-        times(0.02, *AUDITED), times(0.2, "feedback_audit_true_positive_weight"))),
+        times(0.02, *AUDITED), times(0.2, *HITS))),
     Scenario("only reviewed flags are labelled", (
         times(0, *AUDITED, *CALIBRATION), times(0, "feedback_labels", design="audit"))),
     Scenario("fallback", (constant("policy_fallback", 1, instance="b"),), (page("PolicyFallback", MODEL),)),

@@ -1,6 +1,7 @@
 """What is committed is what the code renders; runbooks, compose and configuration name what is there."""
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,15 @@ import yaml
 from deploy import alerts, prometheus
 from deploy.__main__ import files, main
 from deploy.windows import DAY, HOUR, SHORT, WEEK, Timing, duration
+from tests.deploy.conftest import require
 from tests.deploy.scenarios import SCENARIOS
 
 ROOT = Path(__file__).resolve().parents[2]
 ALERTS = [rule for group in alerts.groups(Timing(), prometheus.RUNBOOKS, prometheus.JOB) for rule in group.rules]
 TEMPLATE = re.compile(r"\{\{ (?:\$labels\.(\w+)|\$value|printf \"%\.\df\" \$value) \}\}")
+QUERY = re.compile(
+    r"\{\{ if printf `(.+?)` ((?:\$labels\.\w+ )+)\$value \| query \}\}[\w ]+\{\{ else \}\}[\w ]+\{\{ end \}\}"
+)
 
 
 def read(path: str) -> Any:
@@ -64,8 +69,12 @@ def test_each_alert_has_its_runbook_and_no_other() -> None:
 def test_descriptions_use_labels_that_the_alert_has(rule: Any) -> None:
     assert rule.summary.endswith(".")
     assert "{{" not in rule.summary
-    assert "{{" not in TEMPLATE.sub("", rule.description)
+    assert "{{" not in TEMPLATE.sub("", QUERY.sub("", rule.description))
     used = {name for name in TEMPLATE.findall(rule.description) if name}
+    for query, given in QUERY.findall(rule.description):
+        asked = re.findall(r"(\w+)=%q", query)
+        assert asked == [label.removeprefix("$labels.") for label in given.split()]
+        used |= set(asked)
     for fired in (of for one in SCENARIOS for of in one.firing if of["alertname"] == rule.alert):
         assert used <= fired.keys()
 
@@ -79,13 +88,45 @@ def test_names_of_rules_are_their_labels_and_operation() -> None:
     assert all(re.fullmatch(pattern, name) for name in rules)
 
 
-def test_compose_mounts_what_is_there_and_listens_on_the_loopback() -> None:
-    services = read("deploy/compose.yaml")["services"]
-    assert services.keys() == {"service", "prometheus", "alertmanager", "grafana"}
-    for service in services.values():
-        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
-        mounted = [volume.split(":")[0] for volume in service["volumes"] if volume.startswith(".")]
-        assert all((ROOT / "deploy" / path).exists() for path in mounted)
+COMPOSE = read("deploy/compose.yaml")
+KEYS = {"build", "command", "depends_on", "environment", "image", "ports", "restart", "volumes"}
+"""Of a service, as the Compose specification has them: those in use here."""
+
+
+def test_compose_has_the_specification_s_keys() -> None:
+    assert COMPOSE.keys() == {"name", "services", "volumes"}
+    assert COMPOSE["services"].keys() == {"service", "prometheus", "alertmanager", "grafana"}
+    for service in COMPOSE["services"].values():
+        assert service.keys() <= KEYS
+        assert ("build" in service) != ("image" in service)
+        assert set(service.get("depends_on", ())) <= COMPOSE["services"].keys()
+
+
+@pytest.mark.parametrize("name", COMPOSE["services"])
+def test_compose_mounts_what_is_there_and_listens_on_the_loopback(name: str) -> None:
+    service = COMPOSE["services"][name]
+    assert service["ports"]
+    assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in service["ports"])
+    for source, target, *mode in (volume.split(":") for volume in service["volumes"]):
+        assert target.startswith("/")
+        if source.startswith("."):
+            assert (ROOT / "deploy" / source).exists()
+            assert mode == ["ro"]
+        else:
+            assert source in COMPOSE["volumes"]
+
+
+def test_compose_pins_images_and_builds_what_is_here() -> None:
+    images = [service["image"] for service in COMPOSE["services"].values() if "image" in service]
+    assert len(images) == 3
+    assert all(re.fullmatch(r"[a-z]+/[a-z]+:v?\d+\.\d+\.\d+", image) for image in images)
+    build = COMPOSE["services"]["service"]["build"]
+    assert (ROOT / "deploy" / build["context"] / "Dockerfile").exists()
+    used = (ROOT / "Dockerfile").read_text()
+    assert all(f"ARG {name}" in used for name in build["args"])
+
+
+def test_targets_are_services_of_compose() -> None:
     scraped = read("deploy/prometheus/prometheus.yml")
     assert scraped["scrape_configs"][0]["static_configs"][0]["targets"] == ["service:3000"]
     assert scraped["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] == ["alertmanager:9093"]
@@ -96,6 +137,21 @@ def test_every_severity_has_a_route() -> None:
     routes = {route["matchers"][0]: route["receiver"] for route in document["route"]["routes"]}
     assert routes == {f'severity="{severity}"': severity for severity in {rule.severity for rule in ALERTS}}
     assert {receiver["name"] for receiver in document["receivers"]} == set(routes.values())
+
+
+def amtool(*arguments: str) -> str:
+    done = subprocess.run([require("amtool"), *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.strip()
+
+
+def test_alertmanager_takes_its_configuration() -> None:
+    path = ROOT / "deploy/alertmanager/alertmanager.yml"
+    assert "SUCCESS" in amtool("check-config", str(path))
+    for rule in ALERTS:
+        labels = rule.document()["labels"] | {"alertname": rule.alert, "job": prometheus.JOB}
+        pairs = [f"{key}={value}" for key, value in labels.items()]
+        assert amtool("config", "routes", "test", f"--config.file={path}", *pairs) == rule.severity
 
 
 def test_grafana_finds_the_dashboard() -> None:

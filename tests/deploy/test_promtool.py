@@ -27,7 +27,10 @@ def run(test: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("name", ["test-rules", "test-requests", "test-alerts-1m", "test-alerts-30m", "test-alerts-2h"])
+TESTS = ["test-rules", "test-requests", "test-descriptions", "test-alerts-1m", "test-alerts-30m", "test-alerts-2h"]
+
+
+@pytest.mark.parametrize("name", TESTS)
 def test_every_rule_and_alert(folder: Path, name: str) -> None:
     done = run(folder / f"{name}.yml")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -63,6 +66,25 @@ def test_a_wrong_rule_is_caught(folder: Path, tmp_path: Path, right: str, wrong:
         (">= 20\n", ">= 2\n", "30m", "recall of a few images"),
         ("_corrected24h\n", "_corrected24h - 0.1\n", "30m", "recall may be below its target"),
         ("unless on", "and on", "30m", "labels are not the policy's"),
+        (
+            "abs(model_class:equipoise_raw_predictions:zscore1h) > 3.0\n",
+            "vector(-1) > 0\n",
+            "30m",
+            "labels follow another class's raw predictions",
+        ),
+        (
+            "abs(model_class:equipoise_posterior_mass:zscore1h) > 3.0\n",
+            "vector(-1) > 0\n",
+            "30m",
+            "labels follow another class's probabilities",
+        ),
+        ("zscore24h) > 4.5", "zscore24h) > 0.5", "30m", "it doubles, and nothing tells it from chance"),
+        (
+            "expected:ratio24h > 1.25",
+            "expected:ratio24h > 1.1",
+            "30m",
+            "its probabilities grow by a fifth, beyond chance",
+        ),
         ("> 1.5\n", "> 1.2\n", "30m", "images are a little strange"),
         ("zscore7d > 4.0", "zscore7d > -10", "30m", "overconfident on a few labels"),
         ("> 0.05\n", "> 0.02\n", "1m", "a few errors"),

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from decision.drift import score as drift_score
-from decision.drift import weighted_share
-from tests.deploy.recompute import score, wilson
+from decision.quality import Calls, Outcomes
+from tests.deploy.recompute import score, weighted_share
 from tests.deploy.replicas import increase
 
 TIMES = np.arange(0, 601, 60.0)
@@ -17,11 +17,31 @@ def test_scores_are_those_of_the_service() -> None:
     np.testing.assert_allclose(score(*sums, n, images), drift_score(*sums, n, images), rtol=1e-12)
 
 
-def test_limits_are_those_of_the_service() -> None:
-    weight, squared, hits = np.array([40.0, 10.0]), np.array([80.0, 10.0]), np.array([30.0, 10.0])
-    found, n = weighted_share(weight, squared, hits), weight**2 / squared
-    np.testing.assert_allclose(wilson(hits / weight, n, -1), found.low, atol=1e-12)
-    np.testing.assert_allclose(wilson(hits / weight, n, 1), found.high, atol=1e-12)
+@pytest.mark.parametrize("heaviest", [1.0, 4.0, 30.0])
+def test_limits_are_those_of_the_service(heaviest: float) -> None:
+    """Two steps towards them, the upper one that pages to 0.005; called answers are the light ones."""
+    rng = np.random.default_rng(4)
+    truth = rng.integers(0, 3, 400)
+    called = rng.random((400, 3)) < np.where(truth[:, None] == np.arange(3), [0.9, 0.6, 1.0], 0.1)
+    weights = np.where(called.any(axis=1), 1.0, rng.uniform(1, heaviest, 400))
+    outcomes = Outcomes(
+        labels=np.full(400, -1), flags=called, can_flag=np.ones((400, 3), dtype=np.bool_), top=truth,
+        confidence=np.ones(400), weights=weights, known=np.ones(400, dtype=np.bool_), truth=truth,
+    )  # fmt: skip
+    true = outcomes.true
+    right = Calls.of(outcomes, called, outcomes.can_flag)
+
+    def sums(some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return weights @ some, weights**2 @ some
+
+    usual = tuple(squares / total for total, squares in (sums(called), sums(~called)))
+    recall = weighted_share(sums(true), sums(true & called), usual, true.sum(axis=0))
+    precision = weighted_share(sums(called), sums(true & called), (usual[0],) * 2, called.sum(axis=0))
+    for found, exact in ((recall, right.recall()), (precision, right.precision())):
+        np.testing.assert_allclose(found["ratio"], exact.intervals.value, rtol=1e-12)
+        np.testing.assert_allclose(found["images"], exact.n_eff, rtol=1e-12)
+        np.testing.assert_allclose(found["wilson_lower"], exact.intervals.low, atol=0.02)
+        np.testing.assert_allclose(found["wilson_upper"], exact.intervals.high, atol=0.005)
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ def calm(name: str, of: Mapping[str, str]) -> float:
         "confidence_sum": 900.0, "expected_confidence": 900.0, "expected_confidence_variance": 20.0,
         "answers_dropped": 0.0, "auth_failures": 0.1, "feedback_items": 20.0,
         "feedback_audit_weight": 40.0, "feedback_audit_squared_weight": 80.0,
-        "feedback_audit_true_positive_weight": 38.0,
+        "feedback_audit_true_positive_weight": 38.0, "feedback_audit_true_positive_squared_weight": 76.0,
         "feedback_audit_called_weight": 42.0, "feedback_audit_called_squared_weight": 84.0,
     }  # fmt: skip
     short = name.removesuffix("_total")
