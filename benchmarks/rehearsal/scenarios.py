@@ -82,7 +82,7 @@ def _unknown(site: Site, at: float, pixels: Pixels, label: int, rng: np.random.G
 
 
 def _hidden(site: Site, at: float, pixels: Pixels, label: int, rng: np.random.Generator) -> Seen:
-    """The watched class fades: its contrast falls from what it was to a fifth, from a quarter of the time to the half."""
+    """The watched class fades: its contrast falls from what it was to a fifth, from a quarter to half of the time."""
     del rng
     if label != site.target:
         return pixels, label
