@@ -81,19 +81,19 @@ class Requests:
     def __init__(self, worker: Any) -> None:
         from service.answers import AnswerStore
         from service.database import Database
-        from service.schemas import Answer, uuid7
 
-        self.worker, self._answer, self._uuid7 = worker, Answer, uuid7
+        self.worker = worker
         manifest = worker.bundle.manifest
         self._store = AnswerStore(Database(worker.settings.database_url), manifest.name, manifest.version, len(CLASSES))
-        self._enforced = worker.policies.current()
+        self._policy = worker.policies.current().policy
         self._logits = worker.network.logits(np.zeros((1, 64, 64, 3), np.uint8))
-        self._decided = self._enforced.policy.decide(self._logits)
+        self._said = worker.answering.answers([self._asked(encode("3 KB PNG"))])[0]
 
     def round(self, image: bytes, n: int) -> tuple[list[float], list[float]]:
         """Of n requests with and without: µs of CPU, that of all other threads counted as with; median µs of time."""
         log = self._log()
-        ways = [lambda: self.whole(image, log.note), lambda: self.bare(image)]
+        answering, batch = self._answering(log), [self._asked(image)]
+        ways = [lambda: answering.encoded(batch), lambda: self.bare(image)]
         cpu, wall = [0.0, 0.0], np.zeros((2, n))
         process, thread = time.process_time(), time.thread_time()
         for i in range(n):
@@ -106,57 +106,48 @@ class Requests:
         cpu[0] += (time.process_time() - process) - (time.thread_time() - thread)
         return [1e6 * seconds / n for seconds in cpu], (1e6 * np.median(wall, axis=1)).tolist()
 
-    def whole(self, image: bytes, note: Callable[..., None]) -> bytes:
-        """As `Equipoise.answer`, then the JSON."""
-        worker = self.worker
-        enforced = worker.policies.current()
-        policy = enforced.policy
-        logits = policy.calibration.logits(self._infer(image))
-        decisions = policy.decide_calibrated(logits)
-        worker.metrics.answered(policy, decisions, logits.argmax(axis=1), STAGE_SECONDS)
-        id = self._uuid7()
-        note(id, enforced.revision, decisions.labels[0], logits[0], decisions.flags[0])
-        return self._respond(id, enforced, decisions)
-
     def bare(self, image: bytes) -> bytes:
-        self._infer(image)
-        return self._respond(self._uuid7(), self._enforced, self._decided)
+        """Decode, infer, and an earlier answer as JSON."""
+        from decision import read_image
+
+        pixels = read_image(image, self.worker.bundle.input, max_pixels=self.worker.settings.max_pixels)
+        self.worker.network.logits(pixels[None])
+        return orjson.dumps(self._said)
 
     def stages(self) -> dict[str, float]:
         """Microseconds of CPU of each part, by itself."""
-        policy, logits = self._enforced.policy, self._logits
+        from service.schemas import uuid7
+
+        policy, logits = self._policy, self._logits
         calibrated = policy.calibration.logits(logits)
         decisions, log = policy.decide_calibrated(calibrated), self._log()
-        ids = iter([self._uuid7() for _ in range(6_000)])
+        ids = iter([[uuid7()] for _ in range(6_000)])
 
         def note() -> None:
-            log.note(next(ids), 1, 0, calibrated[0], calibrated[0] > 0)
+            log.note(next(ids), 1, decisions, calibrated)
+
+        def count() -> None:
+            self.worker.metrics.answered(policy, decisions, calibrated.argmax(axis=1), STAGE_SECONDS)
 
         return {
             "policy check": cost(self.worker.policies.current),
             "calibration and decision": cost(lambda: policy.decide_calibrated(policy.calibration.logits(logits))),
-            "metrics": cost(lambda: self._count(decisions, calibrated)),
+            "metrics": cost(count),
             "note": cost(note, calls=900),  # fewer than wake the thread
             "note and store": cost(note, after=log.close),
         }
 
-    def _count(self, decisions: Any, calibrated: np.ndarray) -> None:
-        self.worker.metrics.answered(self._enforced.policy, decisions, calibrated.argmax(axis=1), STAGE_SECONDS)
+    def _asked(self, image: bytes) -> Any:
+        from service.answering import Asked
 
-    def _infer(self, image: bytes) -> np.ndarray:
-        from decision import read_image
+        return Asked(image)
 
-        pixels = read_image(image, self.worker.bundle.input, max_pixels=self.worker.settings.max_pixels)
-        return self.worker.network.logits(pixels[None])
+    def _answering(self, log: Any) -> Any:
+        from service.answering import Answering
 
-    def _respond(self, id: str, enforced: Any, decisions: Any) -> bytes:
-        policy = enforced.policy
-        answer = self._answer(
-            id=id, label=policy.label(decisions.labels[0]), abstained=bool(decisions.labels[0] < 0),
-            flags=policy.named(decisions.flags[0]), probabilities=policy.by_class(decisions.probabilities[0]),
-            policy_revision=enforced.revision, model=self.worker.bundle.id,
-        )  # fmt: skip
-        return orjson.dumps(answer.model_dump())
+        worker = self.worker
+        return Answering(worker.bundle, worker.network, worker.policies, worker.metrics, log,
+                         max_pixels=worker.settings.max_pixels, threads=1)  # fmt: skip
 
     def _log(self) -> Any:
         from service.answer_log import AnswerLog
@@ -171,11 +162,6 @@ def _refuse(n: int) -> None:
 def measured(requests: Requests, image: str, n: int, bound: float, rounds: int) -> dict[str, Any]:
     """Rounds of one image, each with and without, the order in turns."""
     encoded = encode(image)
-    expected = requests.worker.answer(encoded).model_dump() | {"id": ""}
-    if orjson.loads(requests.whole(encoded, lambda *_: None)) | {"id": ""} != expected:
-        raise SystemExit(
-            "expected the service's own answer, got another: the request here is no longer that of the service"
-        )
     found = [requests.round(encoded, n) for _ in range(rounds + 1)][1:]  # the first warms up
     cpu, wall = np.array(found).transpose(1, 0, 2)  # (rounds, ways)
     shares = 1 - cpu[:, 1] / cpu[:, 0]

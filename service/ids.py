@@ -16,6 +16,11 @@ def parsed(text: str) -> bytes | None:
     return UUID(text).bytes if _FORM.fullmatch(text) else None
 
 
+def of(text: str) -> bytes:
+    """The 16 bytes of an id that an answer has."""
+    return bytes.fromhex(text.replace("-", ""))
+
+
 def text(own: bytes) -> str:
     """An id as an answer says it."""
     return str(UUID(bytes=own))

@@ -15,7 +15,7 @@ import pytest
 import service.answer_log
 import service.answers
 import service.database
-from decision import softmax
+from decision import Decisions, softmax
 from service.answer_log import AnswerLog
 from service.answers import Answers, AnswerStore
 from service.database import Database
@@ -68,10 +68,14 @@ def answers(ids: list[str], seed: int = 0) -> Answers:
     return Answers(tuple(ids), rng.integers(1, 9, n), rng.integers(-1, K, n), p, rng.random((n, K)) < 0.3)
 
 
+def decided(label: int, flags: np.ndarray) -> Decisions:
+    return Decisions(np.array([label]), flags[None], np.full((1, K), np.nan))
+
+
 def note(log: AnswerLog, n: int) -> list[str]:
     ids = [uuid7() for _ in range(n)]
     for own in ids:
-        log.note(own, 1, 2, np.array([0.0, 1.0, 2.0]), np.zeros(K, np.bool_))
+        log.note([own], 1, decided(2, np.zeros(K, np.bool_)), np.array([[0.0, 1.0, 2.0]]))
     return ids
 
 
@@ -168,7 +172,7 @@ def test_what_is_noted_is_stored_within_a_second_or_so(store: AnswerStore, open_
     log = open_log(store)
     logits = np.array([0.3, -2.0, 1.5])
     own = uuid7()
-    log.note(own, 7, -1, logits, np.array([False, True, True]))
+    log.note([own], 7, decided(-1, np.array([False, True, True])), logits[None])
     until(lambda: stored(store), 3)
     found = store.last(1)
     assert (found.ids, found.revisions.tolist(), found.labels.tolist()) == ((own,), [7], [-1])
@@ -281,7 +285,7 @@ def test_an_answer_that_cannot_be_stored_stops_no_other(
 ) -> None:
     dropped: list[int] = []
     log = open_log(sqlite_store, dropped=dropped.append)
-    log.note("no UUID", 1, 0, np.zeros(K), np.zeros(K, np.bool_))
+    log.note(["no UUID"], 1, decided(0, np.zeros(K, np.bool_)), np.zeros((1, K)))
     until(lambda: dropped == [1], 3)
     ids = note(log, 2)
     log.close()
