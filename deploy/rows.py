@@ -64,6 +64,13 @@ TRAFFIC = (
           _quantiles("stage_duration_seconds", "stage")),
     Panel("Answers", "Answers of the last hour: what the figures of that window rest on.", "short",
           _one(_of_model("raw_predictions:increase1h"), "{{model}} {{model_version}}")),
+    Panel("Batches", "Mean images of a batch, and images that waited as the last ones began: what a burst looks like.",
+          "short",
+          (Query(f"sum by (job) (rate(equipoise_batch_size_sum{{{JOB}}}[$__rate_interval]))\n"
+                 f"/ sum by (job) (rate(equipoise_batch_size_count{{{JOB}}}[$__rate_interval]))", "images of a batch"),
+           Query(f"sum by (job) (equipoise_waiting_requests{{{JOB}}})", "waiting"))),
+    Panel("Turned away", "Images refused at once, since they would have waited too long.", "reqps",
+          _one(f"sum by (job) (rate(equipoise_refused_requests_total{{{JOB}}}[$__rate_interval]))", "refused")),
     Panel("Workers", "Live workers by execution provider.", "short",
           _one(f"sum by (provider) (equipoise_workers{{{MODEL}}})", "{{provider}}")),
 )  # fmt: skip

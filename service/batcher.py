@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from service.problems import Problem
 
@@ -34,6 +34,16 @@ class _Item(Generic[Given, Found]):
     done: "asyncio.Future[Found]" = field(repr=False)
 
 
+class Counts(Protocol):
+    """What is told of batches, on the event loop."""
+
+    def batch(self, size: int, waiting: int) -> None:
+        """A batch begins; so many more wait."""
+
+    def turned_away(self) -> None:
+        """An item was refused."""
+
+
 class Batcher(Generic[Given, Found]):
     """Works items off in batches, each with its own result or error; of one event loop.
 
@@ -45,9 +55,9 @@ class Batcher(Generic[Given, Found]):
 
     def __init__(
         self, work: Callable[[Sequence[Given]], Sequence[Found | Exception]], *, patience: float, timeout: float,
-        sizes: Callable[[int, int], object] = lambda size, waiting: None,
+        counts: Counts,
     ) -> None:  # fmt: skip
-        self._work, self._patience, self._timeout, self._sizes = work, patience, timeout, sizes
+        self._work, self._patience, self._timeout, self._counts = work, patience, timeout, counts
         self._waiting: deque[_Item[Given, Found]] = deque()
         self._under_way: set[_Item[Given, Found]] = set()
         self._bytes = self._lanes = 0
@@ -65,6 +75,7 @@ class Batcher(Generic[Given, Found]):
         """Problem 503 where an item of so many bytes would wait too long."""
         wait = self.depth * self._seconds if self._seconds < math.inf else 0.0
         if wait > self._patience or self._bytes + size > MOST_BYTES:
+            self._counts.turned_away()
             raise Problem(503, "overloaded", f"{self.depth} requests are before this one",
                           headers={"Retry-After": str(max(1, math.ceil(wait)))})  # fmt: skip
 
@@ -95,7 +106,7 @@ class Batcher(Generic[Given, Found]):
         batch = self._taken(min(most, LARGEST_BATCH))
         if not batch:
             return
-        self._sizes(len(batch), len(self._waiting))
+        self._counts.batch(len(batch), len(self._waiting))
         if inline:
             self._finish(batch, *self._worked(batch))
         else:

@@ -46,7 +46,7 @@ class Metrics:
         waiting = Gauge("equipoise_waiting_requests", "Images that wait or are worked on.", registry=registry,
                         multiprocess_mode="livesum")  # fmt: skip
         self._waiting = waiting
-        self._refusals = Counter("equipoise_refused_requests_total", "Images refused at once, for want of time.",
+        self._turned_away = Counter("equipoise_refused_requests_total", "Images refused at once, for want of time.",
                                  registry=registry)  # fmt: skip
         failures = Counter("equipoise_auth_failures_total", "Requests turned away for want of a token with the scope.",
                            ("reason",), registry=registry)  # fmt: skip
@@ -83,6 +83,10 @@ class Metrics:
         """Count a batch of images, and say how many more wait."""
         self._sizes.observe(size)
         self._waiting.set(waiting)
+
+    def turned_away(self) -> None:
+        """Count one image that was refused at once."""
+        self._turned_away.inc()
 
     def dropped(self, n: int) -> None:
         """Count answers that the store did not take in time."""

@@ -77,7 +77,7 @@ class Equipoise:
         self.answering = Answering(self.bundle, self.network, self.policies, self.metrics, self.answer_log,
                                    max_pixels=self.settings.max_pixels, threads=self.settings.threads)  # fmt: skip
         self.batcher = Batcher(self.answering.encoded, patience=self.settings.patience, timeout=self.settings.timeout,
-                               sizes=self.metrics.batch)  # fmt: skip
+                               counts=self.metrics)  # fmt: skip
         app.state.worker = self
 
     @bentoml.api

@@ -32,8 +32,21 @@ class Work:
         return [ValueError(f"{n} is odd") if n % 2 else 2 * n for n in batch]
 
 
+class Counts:
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.batches, self.refused = list[tuple[int, int]](), 0
+
+    def batch(self, size: int, waiting: int) -> None:
+        self.batches.append((size, waiting))
+
+    def turned_away(self) -> None:
+        self.refused += 1
+
+
 def batcher(work: Callable[[Sequence[int]], Sequence[int | Exception]], **options: Any) -> Batcher[int, int]:
-    return Batcher(work, **({"patience": 60, "timeout": 60} | options))
+    return Batcher(work, **({"patience": 60, "timeout": 60, "counts": Counts()} | options))
 
 
 async def all_of(one: Batcher[int, int], numbers: Sequence[int]) -> list[Any]:
@@ -172,8 +185,17 @@ def test_an_error_of_the_work_is_everybodys_and_the_next_batch_goes_on() -> None
     asyncio.run(run())
 
 
-def test_sizes_are_told() -> None:
-    told: list[tuple[int, int]] = []
-    asyncio.run(all_of(batcher(Work(0.01), sizes=lambda size, waiting: told.append((size, waiting))), [2] * 100))
-    assert sum(size for size, _ in told) == 100
-    assert told[0] == (64, 36)
+def test_what_happens_is_told() -> None:
+    told = Counts()
+    asyncio.run(all_of(batcher(Work(0.01), counts=told), [2] * 100))
+    assert sum(size for size, _ in told.batches) == 100
+    assert told.batches[0] == (64, 36)
+    assert told.refused == 0
+
+    async def run() -> None:
+        one = batcher(Work(), counts=told)
+        for size in (1, MOST_BYTES + 1):
+            await asyncio.gather(one.ask(2, size), return_exceptions=True)
+
+    asyncio.run(run())
+    assert told.refused == 1
