@@ -18,6 +18,7 @@ CHALLENGE = {"WWW-Authenticate": 'Bearer realm="equipoise"'}
 
 REQUIRED: Mapping[str, Scope | None] = {
     "POST /predict": "predict",
+    "POST /predict/batch": "predict",
     "GET /config": "read",
     "PUT /config": "write-policy",
     "PATCH /config": "write-policy",

@@ -71,6 +71,11 @@ class Batcher(Generic[Given, Found]):
         """How many items wait or are worked on."""
         return len(self._waiting) + len(self._under_way)
 
+    @property
+    def bytes_waiting(self) -> int:
+        """Of the items that wait."""
+        return self._bytes
+
     def refuse_or_admit(self, size: int) -> None:
         """Problem 503 where an item of so many bytes would wait too long."""
         wait = self.depth * self._seconds if self._seconds < math.inf else 0.0

@@ -41,6 +41,18 @@ IMAGE: dict[str, Any] = {
         **{kind: {"schema": _FILE} for kind in (*_IMAGE_TYPES, "application/octet-stream")},
     },
 }
+IMAGES: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["images"],
+                "properties": {"images": {"type": "array", "items": _FILE}},
+            }
+        }
+    },
+}
 MAY_NEED_TOKEN: list[dict[str, list[str]]] = [{}, {"bearer": []}]
 NEEDS_TOKEN: list[dict[str, list[str]]] = [{"bearer": []}]
 PROBLEM: dict[str, Any] = {

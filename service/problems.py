@@ -36,14 +36,17 @@ class Problem(Exception):
         self.status, self.kind, self.detail = status, kind, detail
         self.headers, self.more = dict(headers or {}), more
 
-    def response(self) -> Response:
-        document = {
+    def document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
             "type": f"urn:equipoise:problem:{self.kind}",
             "title": self.kind.replace("-", " ").capitalize(),
             "status": self.status,
             "detail": self.detail,
         } | self.more
-        return Response(json.dumps(document), self.status, self.headers, MEDIA_TYPE)
+
+    def response(self) -> Response:
+        return Response(json.dumps(self.document()), self.status, self.headers, MEDIA_TYPE)
 
 
 CLIENT_LEFT = 499  # nobody reads this answer; it is for the counters

@@ -15,9 +15,10 @@ from service import config, feedback, openapi, query
 from service.drift_schemas import DriftDocument
 from service.feedback_schemas import QualityDocument, ResultsDocument, SampleDocument
 from service.limits import LONGEST_WINDOW
+from service.predict_batch import predict_batch
 from service.preview_schemas import PreviewDocument
 from service.problems import FORESEEN, answer_problem
-from service.schemas import Answer, HistoryDocument, PolicyInForceDocument
+from service.schemas import Answer, BatchDocument, HistoryDocument, PolicyInForceDocument
 from service.worker import as_json, worker_of
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -92,6 +93,8 @@ def create_app() -> FastAPI:
 
     add("/predict", predict, "POST", Answer, requestBody=openapi.IMAGE, parameters=[openapi.EXPLAIN],
         security=openapi.MAY_NEED_TOKEN)  # fmt: skip
+    add("/predict/batch", predict_batch, "POST", BatchDocument, requestBody=openapi.IMAGES,
+        parameters=[openapi.EXPLAIN], security=openapi.MAY_NEED_TOKEN)  # fmt: skip
     read: dict[str, Any] = {"security": openapi.MAY_NEED_TOKEN}
     write: dict[str, Any] = {"security": openapi.NEEDS_TOKEN, "parameters": openapi.OF_A_CHANGE}
     add("/config", config.get_config, model=PolicyInForceDocument, **read)

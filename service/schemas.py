@@ -37,6 +37,18 @@ class Answer(BaseModel):
     explanation: Explanation | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
+class ProblemDocument(BaseModel):
+    """A problem in place of an answer, as RFC 9457 has it."""
+
+    problem: dict[str, Any]
+
+
+class BatchDocument(BaseModel):
+    """Answers in the order of the images."""
+
+    answers: list[Answer | ProblemDocument]
+
+
 class IntervalDocument(BaseModel):
     """A value with its 95% interval; null where nothing was there to measure it on."""
 

@@ -20,6 +20,7 @@ from service.batcher import Batcher
 from service.database import Database, StoreError
 from service.follower import Follower
 from service.front import Front, app
+from service.heap import keep_freed_memory
 from service.host import HostPolicy
 from service.labels import LabelStore
 from service.observed import Observed
@@ -53,6 +54,7 @@ class Equipoise:
         from service.monitoring import Monitoring
         from service.network import Network
 
+        keep_freed_memory()
         self.settings = Settings.from_environment()
         self.bundle = load_bundle(self.settings.model)
         self.network = Network(self.bundle, self.settings.device, self.settings.threads)
