@@ -87,7 +87,8 @@ def test_docs_json_lists_every_route_and_names_no_other_host(client: httpx.Clien
     document = client.get("/docs.json").json()
     listed = {(path, method) for path, methods in document["paths"].items() for method in methods}
     assert listed == {
-        ("/predict", "post"), ("/predict/batch", "post"), ("/config", "get"), ("/config", "put"), ("/config", "patch"), ("/config/preview", "post"),
+        ("/predict", "post"), ("/predict/batch", "post"),
+        ("/config", "get"), ("/config", "put"), ("/config", "patch"), ("/config/preview", "post"),
         ("/config/history", "get"), ("/config/rollback", "post"), ("/feedback", "post"),
         ("/audit-sample", "get"), ("/quality", "get"), ("/drift", "get"), ("/model", "get"), ("/metrics", "get"),
         ("/livez", "get"), ("/healthz", "get"), ("/readyz", "get"),
