@@ -5,7 +5,7 @@ import time
 from collections import OrderedDict
 
 from decision import Bundle
-from decision.drift import LONG, SHORT, THRESHOLDS
+from decision.drift import LEAST_SCORES, LONG, SHORT
 from service.answers import AnswerStore
 from service.counted import Counted
 from service.drift_schemas import DriftDocument, drift_document
@@ -65,5 +65,5 @@ class Drifts:
         counted = Counted(self._layout, increase, self._expectations.of(policy).found)
         return drift_document(
             self._bundle.id, enforced.revision, policy, self._rows, counted,
-            self._estimator.of(policy, probabilities), THRESHOLDS[SHORT if seconds <= HOUR else LONG],
+            self._estimator.of(policy, probabilities), LEAST_SCORES[SHORT if seconds <= HOUR else LONG],
         )  # fmt: skip

@@ -5,7 +5,7 @@ from bisect import bisect_left
 import numpy as np
 from numpy.typing import NDArray
 
-from decision.quality import Outcomes
+from decision.outcomes import Outcomes
 from service.families import BINS, DELAYS, DESIGNS, RESULTS
 from service.labels import Result
 from service.rows import Rows

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from decision import Bundle
 from decision.arrays import Flags, Probabilities
-from decision.quality import OTHER, Outcomes
+from decision.outcomes import OTHER, Outcomes
 from service import ids
 from service.answers import flags_of, probabilities_of
 from service.database import Database

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from decision import Bundle
-from decision.arrays import Flags, Priors
-from decision.priors import priors_from_mapping
-from service.store import PolicyStore, Revision
+from decision import Bundle, parse_policy
+from decision.arrays import Flags
+from decision.policy import deployment_priors, flaggable
+from service.store import PolicyStore
 
 MOST_REMEMBERED = 256
-FLAGGING = ("thresholds", "recall")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +41,6 @@ class PastTerms:
         classes, entry = self._bundle.classes, self._store.get(revision)
         if entry is None or entry.model_version != self._bundle.manifest.version:
             return Terms(np.ones(len(classes)), np.zeros(len(classes), np.bool_))
-        flags = entry.policy["rule"]["kind"] in FLAGGING
-        can_flag = np.array([flags and name in entry.thresholds for name in classes])
-        return Terms(self._deployment_priors(entry) / self._bundle.calibration_priors, can_flag)
-
-    def _deployment_priors(self, entry: Revision) -> Priors:
-        given, classes = entry.policy["deployment_priors"], self._bundle.classes
-        if isinstance(given, dict):
-            return priors_from_mapping(given, classes)
-        return self._bundle.calibration_priors if given == "calibration" else np.full(len(classes), 1 / len(classes))
+        document, calibration_priors = parse_policy(entry.policy), self._bundle.calibration_priors
+        ratio = deployment_priors(document, classes, calibration_priors) / calibration_priors
+        return Terms(ratio, flaggable(document, classes))

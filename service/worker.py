@@ -12,9 +12,9 @@ from service.access import Access
 from service.audits import AuditStore
 from service.labels import LabelStore
 from service.monitoring import Monitoring
-from service.observed import Observed
 from service.policies import PolicyInForce
 from service.previews import Previews
+from service.qualities import Qualities
 from service.schemas import Answer
 from service.settings import Settings
 from service.store import PolicyStore
@@ -32,7 +32,7 @@ class Worker(Protocol):
     previews: Previews
     labels: LabelStore
     audits: AuditStore
-    observed: Observed
+    qualities: Qualities
     monitoring: Monitoring
     access: Access
 

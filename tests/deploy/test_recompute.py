@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from decision.drift import score as drift_score
-from decision.quality import Calls, Outcomes
+from decision.outcomes import Outcomes
+from decision.quality import Calls
 from tests.deploy.recompute import score, weighted_share
 from tests.deploy.replicas import increase
 

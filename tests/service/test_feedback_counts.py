@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from decision.quality import Outcomes
+from decision.outcomes import Outcomes
 from service.families import BINS, DELAYS, DESIGNS, RESULTS, layout
 from service.feedback_counts import TallyCounts
 from service.rows import Rows
