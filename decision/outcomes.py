@@ -19,14 +19,16 @@ class Outcomes:
     """n answers: what was said, and what was true.
 
     labels `(n,)`, -1 abstains; flags and can_flag `(n, K)`: the classes that were flagged, and that the policy of
-    the answer could flag; top and confidence `(n,)`: the class of the largest adjusted probability, and that
-    probability; weights `(n,)`: 1 / inclusion probability of answers drawn for an audit, 0 of all others; known `(n,)`:
-    whether there is a label; truth `(n,)`: what it says, where there is one (-1: no class of the model).
+    the answer could flag; targets `(n, K)`: the recall that it promised, 0 where none; top and confidence `(n,)`: the
+    class of the largest adjusted probability, and that probability; weights `(n,)`: 1 / inclusion probability of
+    answers drawn for an audit, 0 of all others; known `(n,)`: whether there is a label; truth `(n,)`: what it says,
+    where there is one (-1: no class of the model).
     """
 
     labels: Labels
     flags: Flags
     can_flag: Flags
+    targets: Array
     top: Labels
     confidence: Array
     weights: Array

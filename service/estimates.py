@@ -15,7 +15,7 @@ from decision.label_shift import Method, em_limits
 
 SAMPLED = 10_000
 """Answers that an estimate looks at: more would narrow its interval by little and take long."""
-MOST_BY_EM = 100
+MOST_BY_EM, MOST_BY_RLLS = 100, 200
 METHODS: tuple[Method, ...] = ("em", "rlls")
 Found = TypeVar("Found")
 
@@ -66,6 +66,8 @@ class Estimator:
             raise NotIdentifiable(f"EM is left out: it takes too long for more than {MOST_BY_EM} classes")
         if method == "em" and not self._em_holds:
             raise NotIdentifiable("EM is left out: of the held-out images it does not find the class mix they have")
+        if method == "rlls" and len(self._bundle.classes) > MOST_BY_RLLS:
+            method = "bbse"  # which RLLS shrinks, at the cost of many solutions
         return estimate_priors(probabilities=probabilities, method=method, holdout=self._bundle.known)
 
     @cached_property

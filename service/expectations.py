@@ -13,6 +13,7 @@ from service.rows import Rows
 from service.tally import Array
 
 MOST_REMEMBERED = 4
+MOST_AT_ONCE = 1_000_000  # held-out logits, decided in some hundredths of a second
 MEAN_AND_VARIANCE = {
     "raw": ("equipoise_expected_raw_predictions_total", "equipoise_expected_raw_prediction_variance_total"),
     "decision": ("equipoise_expected_decisions_total", "equipoise_expected_decision_variance_total"),
@@ -42,6 +43,12 @@ class Expectations:
         self.size = self._layout.end(EXPECTED[-1].name)
         self._known: OrderedDict[int, tuple[Policy, Expected]] = OrderedDict()
         self._working = threading.Lock()
+        self._quick = bundle.holdout.logits.size <= MOST_AT_ONCE
+
+    def at_once(self, policy: Policy) -> Expected | None:
+        """`of`, where that takes no longer than an answer may; else None, unless it is known."""
+        known = self._known.get(id(policy))
+        return known[1] if known else self.of(policy) if self._quick else None
 
     def of(self, policy: Policy) -> Expected:
         """What the holdout implies at the policy's deployment priors."""

@@ -119,7 +119,9 @@ def _where(outcomes: Outcomes, some: NDArray[np.bool_]) -> Outcomes:
 
 def _nothing(classes: int) -> Outcomes:
     none, nobody = np.empty(0, np.int64), np.empty((0, classes), np.bool_)
-    return Outcomes(none, nobody, nobody, none, np.empty(0), np.empty(0), np.empty(0, np.bool_), none)
+    return Outcomes(
+        none, nobody, nobody, np.empty((0, classes)), none, np.empty(0), np.empty(0), np.empty(0, np.bool_), none
+    )
 
 
 def _estimate(found: ClassFigures, k: int) -> EstimateDocument | None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from decision import Bundle, parse_policy
+from decision import Bundle, PolicyError, parse_policy
 from decision.arrays import Flags
-from decision.policy import deployment_priors, flaggable
+from decision.policy import RecallRule, deployment_priors, flaggable
 from service.store import PolicyStore
 
 MOST_REMEMBERED = 256
@@ -16,10 +16,13 @@ MOST_REMEMBERED = 256
 
 @dataclass(frozen=True, eq=False)
 class Terms:
-    """Of one revision: what moves calibrated probabilities to its deployment priors, and what it could flag `(K,)`."""
+    """Of one revision, `(K,)` each: what moves calibrated probabilities to its deployment priors, what it could flag,
+    and the recall that it promised, 0 where none.
+    """
 
     ratio: NDArray[np.float64]
     can_flag: Flags
+    targets: NDArray[np.float64]
 
 
 class PastTerms:
@@ -39,8 +42,14 @@ class PastTerms:
 
     def _read(self, revision: int) -> Terms:
         classes, entry = self._bundle.classes, self._store.get(revision)
-        if entry is None or entry.model_version != self._bundle.manifest.version:
-            return Terms(np.ones(len(classes)), np.zeros(len(classes), np.bool_))
+        none = np.zeros(len(classes))
+        if entry is None:
+            return Terms(none + 1, none > 0, none)
         document, calibration_priors = parse_policy(entry.policy), self._bundle.calibration_priors
-        ratio = deployment_priors(document, classes, calibration_priors) / calibration_priors
-        return Terms(ratio, flaggable(document, classes))
+        try:  # another bundle version may have stored it: it means the same here as long as the classes do
+            ratio = deployment_priors(document, classes, calibration_priors) / calibration_priors
+            can_flag = flaggable(document, classes)
+        except PolicyError:
+            return Terms(none + 1, none > 0, none)
+        targets = document.rule.targets if isinstance(document.rule, RecallRule) else {}
+        return Terms(ratio, can_flag, np.array([targets.get(name, 0.0) for name in classes]))

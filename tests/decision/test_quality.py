@@ -24,6 +24,7 @@ def outcomes(p: np.ndarray, truth: np.ndarray, weights: np.ndarray, known: np.nd
     flags = p >= THRESHOLDS
     return Outcomes(
         labels=p.argmax(axis=1), flags=flags, can_flag=np.broadcast_to(~np.isnan(THRESHOLDS), flags.shape),
+        targets=np.zeros(flags.shape),
         top=p.argmax(axis=1), confidence=p.max(axis=1), weights=weights,
         known=weights > 0 if known is None else known, truth=truth,
     )  # fmt: skip

@@ -151,6 +151,7 @@ def observed_recall(live: Live) -> ClassFigures:
         weights = np.array([live.weights.get(answer["id"], 0.0) for answer in sent.answers])
         outcomes = Outcomes(
             labels=d.labels, flags=d.flags, can_flag=np.broadcast_to(policy.rule.can_flag, d.flags.shape),
+            targets=np.zeros(d.flags.shape),
             top=d.probabilities.argmax(axis=1), confidence=d.probabilities.max(axis=1), weights=weights,
             known=weights > 0, truth=sent.truth,
         )  # fmt: skip
