@@ -25,7 +25,7 @@ import numpy as np
 from scipy.spatial.distance import jensenshannon
 from scipy.special import softmax
 
-from decision.drift import LEAST_ANSWERS, LONG, SHORT, SMALL, THRESHOLDS, score
+from decision.drift import LEAST_ANSWERS, LEAST_SCORES, LONG, SHORT, SMALL, score
 from decision.expectation import Moments, stratified
 
 K, RATIO = 12, 57
@@ -240,7 +240,8 @@ def firing(traffic: Traffic, quantity: str, expected: Expected, window: str) -> 
     counts, n = traffic.mass if quantity == "mass" else traffic.raw, traffic.n
     c, answers, e, v = (windowed(x, WINDOWS[window]) for x in (counts, n, n * expected.mean, n * expected.variance))
     small = (c >= SMALL[0] * e) & (c <= SMALL[1] * e)
-    over = (np.abs(score(c, e, v, answers, expected.images)) > THRESHOLDS[window]) & ~small & (answers >= LEAST_ANSWERS)
+    z = score(c, e, v, answers, expected.images)
+    over = (np.abs(z) > LEAST_SCORES[window]) & ~small & (answers >= LEAST_ANSWERS)
     return np.concatenate([np.zeros_like(over[:, :1]), over[:, 1:] & over[:, :-1]], axis=1)
 
 

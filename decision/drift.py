@@ -4,18 +4,17 @@ A count has an observed sum c, and its expected sum E and variance V, over the n
 and priors may have changed: each answer adds what `expectation` says under the policy that decided it.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import rel_entr
 
-from decision.intervals import Array, wilson
+from decision.intervals import Array
 
 SHORT, LONG = "1h", "24h"
-THRESHOLDS = {SHORT: 4.5, LONG: 4.5}  # of |z|, by window; `benchmarks/drift.py` says what they cost and catch
+LEAST_SCORES = {SHORT: 4.5, LONG: 4.5}  # of |z|, by window; `benchmarks/drift.py` says what they cost and catch
 LEAST_ANSWERS = 200
 SMALL = (0.8, 1.25)  # ratios of observed to expected between which a shift is too small to tell anyone
+DOUBT_RATIO = (2 / 3, 1.5)  # the same of the mean doubt, 1 - confidence, which a mere change of the class mix moves
 
 NOTHING = 1e-6  # of a count: below it, 0 / 0 answers are as variable as a Poisson count
 
@@ -80,29 +79,3 @@ def _counts(*given: ArrayLike) -> tuple[Array, Array]:
     if c.ndim != 1 or c.shape != e.shape or not all((x >= 0).all() and x.sum() > 0 for x in (c, e)):
         raise ValueError(f"expected two rows of counts of at least 0 with a sum above 0, got {given!r}")
     return c, e
-
-
-@dataclass(frozen=True, eq=False)
-class WeightedShares:
-    """Shares Σ w·hit / Σ w with 95% limits, and how many equally weighted answers they rest on."""
-
-    value: Array
-    low: Array
-    high: Array
-    n: Array
-
-
-def weighted_share(weight: ArrayLike, squared_weight: ArrayLike, hit_weight: ArrayLike) -> WeightedShares:
-    """Shares of answers that were sampled with chances 1 / w, from Σ w, Σ w² and Σ w·hit; arrays of one shape.
-
-    Wilson's (1927) limits for n = (Σ w)² / Σ w² answers (Kish 1965). Laws: with equal weights Wilson's own; the unit of
-    the weights changes nothing; NaN with [0, 1] without answers. Raises ValueError for sums that no weights have.
-    """
-    w, squared, hit = (np.asarray(given, dtype=np.float64) for given in (weight, squared_weight, hit_weight))
-    if (w < 0).any() or (squared < 0).any() or (hit < 0).any() or (hit > w * (1 + 1e-9)).any():
-        raise ValueError("expected sums of at least 0, the hits' at most the whole, got others")
-    known = (w > 0) & (squared > 0)
-    n = np.divide(w**2, squared, out=np.zeros(w.shape), where=known)
-    value = np.divide(hit, w, out=np.full(w.shape, np.nan), where=known)
-    low, high = wilson(np.where(known, value, 0.0) * n, n)
-    return WeightedShares(value, low, high, n)

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from decision.arrays import Priors
 from decision.bundle import Bundle
+from decision.holdout_sums import HoldoutSums
 from decision.intervals import Array
 from decision.label_shift import LARGEST_CONDITION
 from decision.moves import require_policy
 from decision.policy import Policy
-from decision.tally import Tally
 
 QUANTITIES = ("raw", "decision", "flag", "mass")
 NO_PRIOR = 1e-9  # what 1 less priors that sum to 1 may leave
@@ -57,6 +57,13 @@ class Expectation:
     bbse_inverse: Array | None
     unseen: float
 
+    def of(self, quantity: str) -> Moments:
+        """One of QUANTITIES by row `(R,)`, or "abstention" or "confidence" `()`."""
+        if quantity in ("abstention", "confidence"):
+            return self.abstention if quantity == "abstention" else self.confidence
+        row = QUANTITIES.index(quantity)
+        return Moments(self.mean[row], self.variance[row], self.images[row])
+
 
 def expectation(bundle: Bundle, policy: Policy, rows: NDArray[np.int64] | None = None) -> Expectation:
     """What an answer under `policy` adds to each count, expected at its deployment priors from all held-out images.
@@ -69,24 +76,26 @@ def expectation(bundle: Bundle, policy: Policy, rows: NDArray[np.int64] | None =
     require_policy(policy, bundle.classes)
     k = len(bundle.classes)
     rows = _rows(rows, k)
-    tally = Tally.of(bundle, policy, rows)
-    if not tally.n.any():
+    sums = HoldoutSums.of(bundle, policy, rows)
+    if not sums.n.any():
         raise ValueError("expected held-out images, got none")
-    unseen = float(policy.deployment_priors[tally.n <= 0].sum())
-    priors = np.where(tally.n > 0, policy.deployment_priors, 0.0) / (1.0 - unseen)
-    found = [stratified(priors, tally.n, *sums) for sums in tally.by_row]
-    abstention, confidence = (_only(stratified(priors, tally.n, *sums)) for sums in (tally.abstained, tally.confidence))
+    unseen = float(policy.deployment_priors[sums.n <= 0].sum())
+    priors = np.where(sums.n > 0, policy.deployment_priors, 0.0) / (1.0 - unseen)
+    found = [stratified(priors, sums.n, *powers) for powers in (sums.raw, sums.decided, sums.flagged, sums.mass)]
+    abstention = _only(stratified(priors, sums.n, *sums.abstained))
+    confidence = _only(stratified(priors, sums.n, *sums.confidence))
+    raw, _ = sums.raw
     mean, variance, images = (np.stack([getattr(one, name) for one in found]) for name in Moments.__annotations__)
-    own = _by_row(rows, priors * _share(tally.by_row[0][0][np.arange(k), rows], tally.n))
+    own = _by_row(rows, priors * _share(raw[np.arange(k), rows], sums.n))
     prior = _by_row(rows, priors)
     return Expectation(
         mean, variance, images, abstention, confidence,
-        held_out=_by_row(rows, tally.n),
+        held_out=_by_row(rows, sums.n),
         raw_recall=_ratio(own, prior),
-        raw_fpr=_ratio(np.maximum(mean[0] - own, 0.0), 1.0 - prior),
-        flag_recall=_ratio(_by_row(rows, priors * _share(tally.own_flagged, tally.n)),
+        raw_fpr=_ratio(np.maximum(found[0].mean - own, 0.0), 1.0 - prior),
+        flag_recall=_ratio(_by_row(rows, priors * _share(sums.own_flagged, sums.n)),
                            _by_row(rows, priors * policy.rule.can_flag)),
-        bbse_inverse=_inverse(tally.by_row[0][0], tally.n) if np.array_equal(rows, np.arange(k)) else None,
+        bbse_inverse=_inverse(raw, sums.n) if np.array_equal(rows, np.arange(k)) else None,
         unseen=unseen,
     )  # fmt: skip
 

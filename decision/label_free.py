@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 
 from decision.bundle import Bundle
+from decision.holdout_sums import HoldoutSums
 from decision.intervals import Array, Intervals
 from decision.label_shift import PriorsEstimate
 from decision.mixtures import Strata, precision
 from decision.policy import Policy
-from decision.tally import Tally
 
 
 def live_precision(bundle: Bundle, policy: Policy, live: PriorsEstimate) -> Intervals:
@@ -21,11 +21,12 @@ def live_precision(bundle: Bundle, policy: Policy, live: PriorsEstimate) -> Inte
     other classes scaled to the rest (MOVER, Zou and Donner 2008). Laws: at priors that are certain it is the
     preview's; rises with q_k; NaN between 0 and 1 where nothing is called.
     """
-    tally = Tally.of(replace(bundle, holdout=bundle.holdout.part("test")), policy, np.arange(len(bundle.classes)))
-    _, (decided, _), (flagged, _), _ = tally.by_row
+    test = replace(bundle, holdout=bundle.holdout.part("test"))
+    sums = HoldoutSums.of(test, policy, np.arange(len(bundle.classes)))
+    (decided, _), (flagged, _) = sums.decided, sums.flagged
     calls = np.where(policy.rule.can_flag, flagged, decided)
-    found = precision(Strata(live.priors, tally.n), calls, np.arange(len(tally.n)))
-    least, most = (_precision_at(limit, live.priors, tally.n, calls) for limit in (live.low, live.high))
+    found = precision(Strata(live.priors, sums.n), calls, np.arange(len(sums.n)))
+    least, most = (_precision_at(limit, live.priors, sums.n, calls) for limit in (live.low, live.high))
     below = np.hypot(found.value - found.low, np.maximum(found.value - least, 0.0))
     above = np.hypot(found.high - found.value, np.maximum(most - found.value, 0.0))
     known = np.isfinite(found.value)

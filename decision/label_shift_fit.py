@@ -63,11 +63,7 @@ def label_shift_fit(*, probabilities: ArrayLike, holdout: Known) -> LabelShiftFi
     known, seen, predicted = known[filled], seen[filled], predicted[filled]
     degrees = len(seen) - k
     if degrees < 1:
-        most = [np.bincount(bins, minlength=len(predicted)).max() for bins in (known_bins, live_bins)]
-        raise NotIdentifiable(
-            f"expected a class that at least {2 * HELD_OUT_A_BIN} held-out images and {2 * LIVE_A_BIN} answers are "
-            f"predicted to be, to be cut in two; the most are {most[0]:,} and {most[1]:,}"
-        )
+        raise NotIdentifiable(_too_few(holdout.probabilities.argmax(axis=1), live.argmax(axis=1), k))
     shares, priors = maximum_likelihood(known, seen)
     statistic = 2 * (_log_likelihood(known, seen) - _log_likelihood(known, seen, shares, priors))
     p_value = float(gammaincc(degrees / 2, max(statistic, 0.0) / 2))
@@ -89,6 +85,24 @@ def _bins(known: Probabilities, live: Probabilities) -> tuple[Labels, Labels, La
             bin_[mine] = len(predicted) + np.searchsorted(edges, confidence[mine], side="right")
         predicted += [k] * count
     return bins[0], bins[1], np.array(predicted)
+
+
+def _too_few(held_out: Labels, live: Labels, k: int) -> str:
+    """Why no class of these predictions can be cut in two: of the class that comes nearest, and what would help."""
+    counts = np.stack([np.bincount(predicted, minlength=k) for predicted in (held_out, live)])
+    needed = np.array([2 * HELD_OUT_A_BIN, 2 * LIVE_A_BIN])
+    images, answers = counts[:, (counts / needed[:, None]).min(axis=0).argmax()]
+    more = [f"more {what}" for what, few in (("held-out images", images < needed[0]), ("answers", answers < needed[1]))
+            if few]  # fmt: skip
+    if not more:  # one was cut, and as many are never predicted
+        return (
+            f"the label-shift test needs more bins than classes, {k}, of which some are never predicted: "
+            "more held-out images would do"
+        )
+    return (
+        f"the label-shift test needs a class that at least {needed[0]} held-out images and {needed[1]} answers are "
+        f"predicted to be (the nearest has {images:,} and {answers:,}): {' and '.join(more)} would do"
+    )
 
 
 def maximum_likelihood(known: Array, seen: Array) -> tuple[Array, Array]:

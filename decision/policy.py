@@ -200,7 +200,7 @@ def compile_policy(
 
     The rule `recall` takes its thresholds from the holdout, at the deployment priors. Raises NotCertifiable.
     """
-    deployment = _deployment_priors(document, classes, calibration_priors)
+    deployment = deployment_priors(document, classes, calibration_priors)
     shift = log_ratio(from_=calibration_priors, to=deployment)
 
     def policy(rule: Rule, certificates: Sequence[Certificate] = ()) -> Policy:
@@ -229,7 +229,8 @@ def compile_policy(
             return policy(FlagInOrder(thresholds, tuple(target.k for target in targets)), certificates)
 
 
-def _deployment_priors(document: PolicyDocument, classes: tuple[str, ...], calibration_priors: Priors) -> Priors:
+def deployment_priors(document: PolicyDocument, classes: tuple[str, ...], calibration_priors: Priors) -> Priors:
+    """Those `(K,)` that a document means; PolicyError where it names others than these classes."""
     match document.deployment_priors:
         case "calibration":
             return calibration_priors
@@ -237,6 +238,14 @@ def _deployment_priors(document: PolicyDocument, classes: tuple[str, ...], calib
             return np.full(len(classes), 1.0 / len(classes))
         case given:
             return priors_from_mapping(given, classes, at="/deployment_priors")
+
+
+def flaggable(document: PolicyDocument, classes: tuple[str, ...]) -> Flags:
+    """Which classes a compiled document may flag `(K,)`: those of `Rule.can_flag`, known without compiling it."""
+    match document.rule:
+        case ThresholdsRule(thresholds=named) | RecallRule(targets=named):
+            return np.array([name in named for name in classes])
+    return np.zeros(len(classes), np.bool_)
 
 
 def _targets(rule: RecallRule, classes: tuple[str, ...], deployment_priors: Priors) -> list[Target]:

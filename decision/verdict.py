@@ -1,12 +1,13 @@
 """Verdict: what the drift of one class means, in words for the person who has to act on it."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from decision.drift import LEAST_ANSWERS, SMALL
 from decision.intervals import Interval
 
 State = Literal["not enough answers", "within chance", "beyond chance but small", "beyond chance"]
+SEVERITY: dict[State, int] = {state: rank for rank, state in enumerate(get_args(State))}
 
 LABEL_SHIFT_LEVEL = 0.01  # p-values of `label_shift_fit` below it: priors are not all that changed
 
@@ -20,16 +21,16 @@ class Verdict:
 
 
 def verdict(
-    name: str, *, observed: float, expected: float, z: float, n: float, threshold: float,
+    name: str, *, observed: float, expected: float, z: float, n: float, least_score: float,
     p_value: float | None, estimate: Interval | None, configured: float,
 ) -> Verdict:  # fmt: skip
     """Of the class `name`: sums `observed` and `expected` over n answers, and their `drift.score` z.
 
     `p_value` is that of `label_shift_fit`, `estimate` the class's estimated live prior, `configured` the deployment
-    prior; None where they are not known. A shift is told of from 200 answers on, where |z| > threshold and the ratio
-    of observed to expected is outside 0.8 to 1.25.
+    prior; None where they are not known. A shift is told of from 200 answers on, where |z| > least_score and the
+    ratio of observed to expected is outside 0.8 to 1.25.
     """
-    state = _state(observed, expected, z, n, threshold)
+    state = state_of(observed, expected, z, n, least_score)
     if state == "not enough answers":
         return Verdict(state, f"share of *{name}*: {state}, n = {n:,.0f} of at least {LEAST_ANSWERS}")
     words = f"share of *{name}* {_times(observed, expected, n)}, n = {n:,.0f}, {state}"
@@ -38,22 +39,25 @@ def verdict(
     return Verdict(state, words)
 
 
-def _state(observed: float, expected: float, z: float, n: float, threshold: float) -> State:
+def state_of(
+    observed: float, expected: float, z: float, n: float, least_score: float, small: tuple[float, float] = SMALL
+) -> State:
+    """Of a sum over n answers; between the ratios `small` of observed to expected a shift is told nobody."""
     if n < LEAST_ANSWERS:
         return "not enough answers"
-    if not abs(z) > threshold:
+    if not abs(z) > least_score:
         return "within chance"
-    if SMALL[0] * expected <= observed <= SMALL[1] * expected:
+    if small[0] * expected <= observed <= small[1] * expected:
         return "beyond chance but small"
     return "beyond chance"
 
 
 def _times(observed: float, expected: float, n: float) -> str:
     if not expected > 0:
-        return f"{observed / n:.2g}, where its priors imply none"
+        return f"{observed / n:.2g}, where the priors then in force imply none"
     ratio = observed / expected
     digits = 2 if ratio < 1.5 else 1 if ratio < 10 else 0
-    return f"{ratio:,.{digits}f}× what its priors imply"
+    return f"{ratio:,.{digits}f}× what the priors then in force imply"
 
 
 def _cause(p_value: float | None) -> str:

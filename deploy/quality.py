@@ -8,6 +8,8 @@ of 0.99 that is kept up to once in eleven times; with half an image in its favou
 27 (recalls of 0.8 to 0.99, exact, equal weights).
 """
 
+from collections.abc import Callable
+
 from deploy.promql import Group, Recording, increase, per_model
 from deploy.windows import FEEDBACK, Timing, Window
 
@@ -78,26 +80,32 @@ def _share(name: str, of: tuple[str, str], usual: tuple[str, str], counts: str, 
     To the hits and to the misses that were seen comes one image each of the `usual` weight. A bound rests on the images
     at itself: found in two steps, from the share's own.
     """
-    weight, squares = (_audited(part, w) for part in of)
-    hits, hit_squares = _audited("true_positive_weight", w), _audited("true_positive_squared_weight", w)
-    share, n, hit, miss = (
-        f"model_class:equipoise_observed_{name}:{part}{w}" for part in ("ratio", "images", "hit_weight", "miss_weight")
-    )
+    weight, rule = _audited(of[0], w), f"model_class:equipoise_observed_{name}"
+    share, hit, miss = (f"{rule}:{part}{w}" for part in ("ratio", "hit_weight", "miss_weight"))
     count = f'sum without (design) ({counts}{{design="audit"}})'
 
     def images(at: str) -> str:
         return f"{weight} / ((1 - {at}) * {hit} + {at} * {miss}) < {count}\nor\n{count} and {weight} > 0"
 
-    def mean(total: str, of_squares: str, one: str) -> str:
-        return f"({of_squares} + {one} ^ 2)\n/ ({total} + {one})"
+    hits = f"{_audited('true_positive_weight', w)} / ({weight} > 0)"
+    return [Recording(share, hits), *_mean_weights((hit, miss), of, usual, w), *_bounds(rule, share, images, w)]
 
-    found = [
-        Recording(share, f"{hits} / ({weight} > 0)"),
-        Recording(hit, mean(hits, hit_squares, usual[0])),
-        Recording(miss, mean(f"clamp_min({weight} - {hits}, 0)", f"clamp_min({squares} - {hit_squares}, 0)", usual[1])),
-        Recording(n, images(share)),
+
+def _mean_weights(names: tuple[str, str], of: tuple[str, str], usual: tuple[str, str], w: str) -> list[Recording]:
+    """Of the hits and of the misses, with one image each of the `usual` weight."""
+    weight, squares = (_audited(part, w) for part in of)
+    hits, hit_squares = _audited("true_positive_weight", w), _audited("true_positive_squared_weight", w)
+    sums = ((hits, hit_squares), (f"clamp_min({weight} - {hits}, 0)", f"clamp_min({squares} - {hit_squares}, 0)"))
+    return [
+        Recording(name, f"({of_squares} + {one} ^ 2)\n/ ({total} + {one})")
+        for name, (total, of_squares), one in zip(names, sums, usual, strict=True)
     ]
-    rule = f"model_class:equipoise_observed_{name}"
+
+
+def _bounds(rule: str, share: str, images: Callable[[str], str], w: str) -> list[Recording]:
+    """The equal images that a share stands for, its two limits, and the upper one with half an image in its favour."""
+    n = f"{rule}:images{w}"
+    found = [Recording(n, images(share))]
     for side, sign in (("lower", "-"), ("upper", "+")):
         first, at = f"{rule}:wilson_{side}_start{w}", f"{rule}:images_{side}{w}"
         found += [Recording(first, wilson(share, n, sign)), Recording(at, images(first)),

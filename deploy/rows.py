@@ -44,8 +44,7 @@ PROMISE = (
     Panel("Fallback", "1 while the bundle's default policy is in force because the last one cannot be.", "short",
           _one(f"max by (model) (equipoise_policy_fallback{{{MODEL}}})", "{{model}}"), "stat", 4, 4, BAD_ABOVE_ZERO),
     Panel("Room above the recall target", "Upper limit of the recall that audited labels of 7 days show, less the "
-          "target: "
-          "below 0 the promise is broken.", "percentunit",
+          "target: below 0 the promise is broken.", "percentunit",
           _one(f"{_of_class('observed_recall:wilson_upper_corrected7d')}\n- on (job, model, model_version, class)\n"
                f"max without (instance, pod) (equipoise_policy_target_recall_ratio{{{CLASS}}})"), span=12, height=4),
     Panel("Alerts that fire", "Each alert over time.", "short",
@@ -119,8 +118,7 @@ DECISIONS = (
           (Query(_of_model("raw_predictions:js_bits1h"), "1 h {{model}}"),
            Query(_of_model("raw_predictions:js_bits24h"), "24 h {{model}}"))),
     Panel("Abstentions and confidence, 24 h", "Share of answers without a label, mean top probability, and what "
-          "to expect.",
-          "percentunit",
+          "to expect.", "percentunit",
           (Query(_of_model("abstentions:ratio24h"), "abstained {{model}}"),
            Query(_of_model("expected_abstentions:ratio24h"), "abstained, expected {{model}}"),
            Query(_of_model("confidence:ratio24h"), "confidence {{model}}"),
@@ -129,12 +127,12 @@ DECISIONS = (
 
 PREVALENCE = (
     Panel("Estimated prevalence, 24 h", "The class mix that raw predictions imply, by the confusion matrix of the "
-          "holdout.",
-          "percentunit", _one(_of_class("estimated_prevalence:ratio24h")), span=12),
+          "holdout.", "percentunit",
+          _one(_of_class("estimated_prevalence:ratio24h")), span=12),
     Panel("Configured priors", "Deployment priors of the policy in force.", "percentunit",
           _one(f"max by (class) (equipoise_policy_prior_ratio{{{CLASS}}})"), span=12),
-    Panel("Estimated prevalence over prior, 24 h", "Beyond 2 or below 0.5, and beyond chance, the prior is "
-          "stale.", "short",
+    Panel("Estimated prevalence over prior, 24 h", "Beyond 2 or below 0.5, and beyond chance, the prior is stale.",
+          "short",
           _one(_of_class("estimated_prevalence_to_prior:ratio24h")), span=12),
     Panel("Raw share at the priors in force", "What the holdout lets one expect now.", "percentunit",
           _one(f"max by (class) (equipoise_reference_raw_ratio{{{CLASS}}})"), "bars", 12),
@@ -155,13 +153,11 @@ QUALITY = (
           _one(f"model_class_design:equipoise_feedback_labels:increase7d{{{CLASS}}}", "{{class}} {{design}}")),
     Panel("Label delay", "From answer to label.", "s", _quantiles("feedback_delay_seconds", "model", MODEL)),
     _band("recall", "Recall of $class, 7 d", "Share of audited images of the class that were called it, with its "
-        "95% band, "
-          "beside the target. By the time the label came.",
+          "95% band, beside the target. By the time the label came.",
           (Query(f"max by (class) (equipoise_policy_target_recall_ratio{{{CLASS}}})", "target"),
            Query(_of_class("estimated_flag_recall:ratio24h"), "by probabilities, 24 h"))),
     _band("precision", "Precision of $class, 7 d", "Share of audited images called the class that are of it, with "
-        "its 95% "
-          "band, beside estimates without labels.",
+          "its 95% band, beside estimates without labels.",
           (Query(_of_class("estimated_flag_precision:ratio24h"), "by probabilities, 24 h"),
            Query(_of_class("label_shift_flag_precision:ratio24h"), "under label shift, 24 h"))),
 )  # fmt: skip
@@ -192,8 +188,8 @@ HEALTH = (
     Panel("Feedback items, 24 h", "Items of POST /feedback by what became of them.", "short",
           _one(f"result:equipoise_feedback_items:increase24h{{{JOB}}}", "{{result}}"), height=6),
     Panel("Reference size", "For how many independent answers the holdout stands: few make every score of the "
-          "class weak.",
-          "short", _one(_of_class("reference_raw_images:max")), "bars", 8, 6),
+          "class weak.", "short",
+          _one(_of_class("reference_raw_images:max")), "bars", 8, 6),
     Panel("Held-out images", "Held-out images (groups) of each class.", "short",
           _one(f"max by (class) (equipoise_reference_images{{{CLASS}}})"), "bars", 8, 6),
     Panel("Scrape duration", "How long a scrape takes.", "s",

@@ -1,5 +1,4 @@
-"""grafana-foundation-sdk, imported without its word that schema v2 is newer: provisioning from files reads v1 "
-"everywhere."""
+"""grafana-foundation-sdk, imported without its word that schema v2 is newer: files that are provisioned are v1."""
 
 import warnings
 

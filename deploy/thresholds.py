@@ -1,15 +1,15 @@
 """Every number at which an alert fires, in one place."""
 
-from decision.drift import LEAST_ANSWERS, SMALL, THRESHOLDS
+from decision import drift
 
-SCORE = THRESHOLDS
+SCORE = drift.LEAST_SCORES
 """|z| beyond which a shift is no chance, by window: a window seen 60 times an hour needs more than one a day."""
 CLEAR_SCORE = 3.0
 """|z| of every class's raw predictions and mass below which a shift of decisions is not the class mix's."""
-FEWEST_ANSWERS = LEAST_ANSWERS
-RATIO = SMALL
+FEWEST_ANSWERS = drift.LEAST_ANSWERS
+RATIO = drift.SMALL
 """Observed over expected within which a shift is too small to act on, however certain."""
-DOUBT_RATIO = (2 / 3, 1.5)
+DOUBT_RATIO = drift.DOUBT_RATIO
 """The same of the mean doubt, 1 - confidence, which a mere change of the class mix moves a little too."""
 PRIOR_FACTOR = 2.0
 """Estimated prevalence over the configured prior, or the reverse."""

@@ -25,6 +25,7 @@ from service.tables import answers, audits, draws, labels
 log = logging.getLogger("equipoise")
 
 MOST_READ = 100_000
+MOST_CELLS = 20_000_000  # probabilities: with a thousand classes fewer answers are looked at
 MOST_DRAWS = 50
 ATTEMPTS = 20
 
@@ -83,7 +84,9 @@ class AuditStore:
             own.model == self._model, own.model_version == self._version, own.id >= begin
         )
         with self._database.reading() as connection:
-            rows = connection.execute(query.order_by(own.id.desc()).limit(MOST_READ)).all()[::-1]
+            rows = connection.execute(
+                query.order_by(own.id.desc()).limit(min(MOST_READ, MOST_CELLS // self._classes))
+            ).all()[::-1]
         return _Population(
             [row.id for row in rows], probabilities_of([row.probabilities for row in rows], self._classes)
         )

@@ -6,8 +6,8 @@ from typing import Literal
 import numpy as np
 
 from decision.drift import js_divergence, psi, psi_score, score
-from decision.expectation import QUANTITIES, Expectation
-from service.families import EXPECTED
+from decision.expectation import Expectation
+from service.expectations import MEAN_AND_VARIANCE
 from service.snapshots import Increase
 from service.tally import Array, Layout
 
@@ -15,8 +15,6 @@ Overall = Literal["abstention", "confidence"]
 OBSERVED = {"raw": "equipoise_raw_predictions_total", "decision": "equipoise_decisions_total",
             "flag": "equipoise_flags_total", "mass": "equipoise_posterior_mass_total",
             "abstention": "equipoise_abstentions_total"}  # fmt: skip
-MEAN_AND_VARIANCE = {quantity: (EXPECTED[2 * i].name, EXPECTED[2 * i + 1].name)
-                     for i, quantity in enumerate((*QUANTITIES, "abstention", "confidence"))}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,15 +45,15 @@ class Counted:
         self.n = float(self._sums("equipoise_raw_predictions_total").sum())
 
     def classes(self, quantity: str) -> list[Shift]:
-        """Each row's raw predictions, decisions, flags or mass: one of QUANTITIES."""
-        images = self._found.images[QUANTITIES.index(quantity)]
+        """Each row's raw predictions, decisions, flags or mass: one of `expectation.QUANTITIES`."""
+        images = self._found.of(quantity).images
         observed, mean, variance = map(self._sums, (OBSERVED[quantity], *MEAN_AND_VARIANCE[quantity]))
         columns = (column.tolist() for column in (observed, mean, variance, images))
         return [self._shift(*one) for one in zip(*columns, strict=True)]
 
     def overall(self, quantity: Overall) -> Shift:
         """Abstentions, or confidence."""
-        found = self._found.confidence if quantity == "confidence" else self._found.abstention
+        found = self._found.of(quantity)
         observed = (
             self._sums("equipoise_confidence")[-1] if quantity == "confidence" else self._sums(OBSERVED[quantity])
         )
@@ -68,7 +66,7 @@ class Counted:
         if not self.n or len(raw) < 2:
             return None
         value = psi(raw, expected)
-        z = psi_score(value, expected / self.n, self.n, self._found.images[QUANTITIES.index("raw")])
+        z = psi_score(value, expected / self.n, self.n, self._found.of("raw").images)
         return Whole(value, z, js_divergence(raw, expected))
 
     def _sums(self, name: str) -> Array:

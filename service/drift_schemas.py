@@ -1,14 +1,16 @@
 """The public JSON of drift: what was counted beside what was to be expected, per class, with a verdict in words."""
 
+from functools import partial
+
 import numpy as np
 from pydantic import BaseModel
 
 from decision import Interval, Policy, PriorsEstimate
-from decision.drift import LEAST_ANSWERS
+from decision.drift import DOUBT_RATIO, LEAST_ANSWERS
 from decision.expectation import QUANTITIES
-from decision.verdict import LABEL_SHIFT_LEVEL, State, verdict
+from decision.verdict import LABEL_SHIFT_LEVEL, SEVERITY, State, state_of, verdict
 from service.counted import Counted, Shift
-from service.estimates import Estimates
+from service.estimates import LiveEstimates
 from service.rows import Rows
 from service.schemas import IntervalDocument, interval
 
@@ -26,7 +28,8 @@ class ClassDriftDocument(BaseModel):
 
     `prior` is the deployment prior in force, `prevalence` the live prior estimated by EM and, from raw predictions
     alone, by RLLS; `precision` is that of what is called the class, at the estimated priors. `effective_images` says
-    for how many answers the reference of raw predictions stands.
+    for how many answers the reference of raw predictions stands. `state` and `verdict` are those of raw predictions or
+    of mass, whichever is worse.
     """
 
     raw: ShiftDocument
@@ -62,13 +65,16 @@ class LabelShiftDocument(BaseModel):
 
 
 class DriftDocument(BaseModel):
-    """Drift over a window, of all hosts; `threshold` is that of |z|, `kept` how many answers the estimates rest on."""
+    """Drift over a window, of all hosts; `kept` is how many answers the estimates rest on.
+
+    A |z| above `least_score` is beyond chance.
+    """
 
     model: str
     policy_revision: int
     window: WindowDocument
     n: int
-    threshold: float
+    least_score: float
     psi: float | None
     psi_z: float | None
     js_divergence: float | None
@@ -83,26 +89,26 @@ class DriftDocument(BaseModel):
 
 
 def drift_document(
-    model: str, revision: int, policy: Policy, rows: Rows, counted: Counted, found: Estimates, threshold: float
+    model: str, revision: int, policy: Policy, rows: Rows, counted: Counted, found: LiveEstimates, least_score: float
 ) -> DriftDocument:  # fmt: skip
     """The public form: what was counted, and what the kept answers say."""
-    classes = _classes(policy, rows, counted, found, threshold)
+    classes = _classes(policy, rows, counted, found, least_score)
     increase, whole, proposed = counted.increase, counted.whole(), found.proposed
     confidence = counted.overall("confidence")
     return DriftDocument(
-        model=model, policy_revision=revision, n=round(counted.n), threshold=threshold,
+        model=model, policy_revision=revision, n=round(counted.n), least_score=least_score,
         window=WindowDocument(since=increase.since / 1000, until=increase.until / 1000, hosts=increase.hosts,
                               starts=increase.starts),
         psi=whole and whole.psi, psi_z=whole and whole.psi_z, js_divergence=whole and whole.js_divergence,
         confidence=_shift(confidence), abstention=_shift(counted.overall("abstention")),
         label_shift=_label_shift(found), kept=found.n, not_known=list(found.why_not), classes=classes,
         estimated_priors=None if proposed is None else policy.by_class(proposed),
-        verdict=_summary(classes, counted.n, confidence, threshold),
+        verdict=_summary(classes, counted.n, confidence, least_score),
     )  # fmt: skip
 
 
 def _classes(
-    policy: Policy, rows: Rows, counted: Counted, found: Estimates, threshold: float
+    policy: Policy, rows: Rows, counted: Counted, found: LiveEstimates, least_score: float
 ) -> dict[str, ClassDriftDocument]:  # fmt: skip
     shifts = {quantity: counted.classes(quantity) for quantity in QUANTITIES}
     priors = rows.folded(policy.deployment_priors)
@@ -111,10 +117,10 @@ def _classes(
     documents = {}
     for row, name in enumerate(rows.names):
         k, raw, mass = own.get(name), shifts["raw"][row], shifts["mass"][row]
-        most = max(raw, mass, key=lambda shift: abs(shift.z))  # mass sees what raw predictions miss, and the reverse
         em, rlls = _prevalence(found.em, k), _prevalence(found.rlls, k)
+        worse = max(raw, mass, key=partial(_severity, least_score))  # either sees what the other misses
         said = verdict(
-            name, observed=most.observed, expected=most.expected, z=most.z, n=counted.n, threshold=threshold,
+            name, observed=worse.observed, expected=worse.expected, z=worse.z, n=counted.n, least_score=least_score,
             p_value=None if found.fit is None else found.fit.p_value, estimate=em or rlls,
             configured=float(priors[row]),
         )  # fmt: skip
@@ -129,6 +135,10 @@ def _classes(
     return documents
 
 
+def _severity(least_score: float, one: Shift) -> tuple[int, float]:
+    return SEVERITY[state_of(one.observed, one.expected, one.z, one.n, least_score)], abs(one.z)
+
+
 def _shift(found: Shift) -> ShiftDocument:
     if not found.n:
         return ShiftDocument(observed=None, expected=None, z=None)
@@ -141,7 +151,7 @@ def _prevalence(found: PriorsEstimate | None, k: int | None) -> Interval | None:
     return Interval(float(found.priors[k]), float(found.low[k]), float(found.high[k]))
 
 
-def _label_shift(found: Estimates) -> LabelShiftDocument | None:
+def _label_shift(found: LiveEstimates) -> LabelShiftDocument | None:
     if found.fit is None:
         return None
     fit = found.fit
@@ -149,12 +159,18 @@ def _label_shift(found: Estimates) -> LabelShiftDocument | None:
                               explained=fit.p_value >= LABEL_SHIFT_LEVEL)  # fmt: skip
 
 
-def _summary(classes: dict[str, ClassDriftDocument], n: float, confidence: Shift, threshold: float) -> str:
+def _summary(classes: dict[str, ClassDriftDocument], n: float, confidence: Shift, least_score: float) -> str:
     if n < LEAST_ANSWERS:
         return f"not enough answers: {n:,.0f} of at least {LEAST_ANSWERS}"
     moved = [name for name, one in classes.items() if one.state == "beyond chance"]
     said = [f"{len(moved)} of {len(classes)} classes beyond chance: {', '.join(moved)}" if moved else
             f"no class of {len(classes)} is beyond chance"]  # fmt: skip
-    if abs(confidence.z) > threshold:
+    if _doubt(confidence, least_score) == "beyond chance":
         said.append(f"answers are {'less' if confidence.z < 0 else 'more'} sure than the held-out images allow for")
     return f"{'; '.join(said)}, n = {n:,.0f}"
+
+
+def _doubt(confidence: Shift, least_score: float) -> State:
+    """Of the sum of 1 - confidence: the z is the same, with the other sign."""
+    c, expected, n = confidence.observed, confidence.expected, confidence.n
+    return state_of(n - c, n - expected, confidence.z, n, least_score, DOUBT_RATIO)

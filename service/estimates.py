@@ -15,13 +15,13 @@ from decision.label_shift import Method, em_limits
 
 SAMPLED = 10_000
 """Answers that an estimate looks at: more would narrow its interval by little and take long."""
-MOST_BY_EM = 100
+MOST_BY_EM, MOST_BY_RLLS = 100, 200
 METHODS: tuple[Method, ...] = ("em", "rlls")
 Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, eq=False)
-class Estimates:
+class LiveEstimates:
     """From n answers: priors by two methods, the label-shift test, the precision of what the policy calls; None with
     `why_not` where they are not known.
     """
@@ -49,16 +49,16 @@ class Estimator:
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
 
-    def of(self, policy: Policy, probabilities: Probabilities) -> Estimates:
+    def of(self, policy: Policy, probabilities: Probabilities) -> LiveEstimates:
         """From the calibrated probabilities `(n, K)` of answers; n may be 0."""
         if len(probabilities) == 0:
-            return Estimates(0, None, None, None, None, ("no answers are kept",))
+            return LiveEstimates(0, None, None, None, None, ("no answers are kept",))
         reasons: list[str] = []
         fit = _known(reasons, partial(label_shift_fit, probabilities=probabilities, holdout=self._bundle.known))
         em, rlls = (_known(reasons, partial(self.priors, method, probabilities)) for method in METHODS)
         best = em or rlls
         precision = None if best is None else live_precision(self._bundle, policy, best)
-        return Estimates(len(probabilities), em, rlls, fit, precision, tuple(dict.fromkeys(reasons)))
+        return LiveEstimates(len(probabilities), em, rlls, fit, precision, tuple(dict.fromkeys(reasons)))
 
     def priors(self, method: Method, probabilities: Probabilities) -> PriorsEstimate:
         """From the calibrated probabilities `(n, K)` of answers, n at least 1. Raises NotIdentifiable."""
@@ -66,6 +66,8 @@ class Estimator:
             raise NotIdentifiable(f"EM is left out: it takes too long for more than {MOST_BY_EM} classes")
         if method == "em" and not self._em_holds:
             raise NotIdentifiable("EM is left out: of the held-out images it does not find the class mix they have")
+        if method == "rlls" and len(self._bundle.classes) > MOST_BY_RLLS:
+            method = "bbse"  # which RLLS shrinks, at the cost of many solutions
         return estimate_priors(probabilities=probabilities, method=method, holdout=self._bundle.known)
 
     @cached_property

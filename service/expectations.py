@@ -7,12 +7,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from decision import Bundle, Policy
-from decision.expectation import QUANTITIES, Expectation, expectation
+from decision.expectation import Expectation, expectation
 from service.families import EXPECTED, layout
 from service.rows import Rows
 from service.tally import Array
 
 MOST_REMEMBERED = 4
+MOST_AT_ONCE = 1_000_000  # held-out logits, decided in some hundredths of a second
+MEAN_AND_VARIANCE = {
+    "raw": ("equipoise_expected_raw_predictions_total", "equipoise_expected_raw_prediction_variance_total"),
+    "decision": ("equipoise_expected_decisions_total", "equipoise_expected_decision_variance_total"),
+    "flag": ("equipoise_expected_flags_total", "equipoise_expected_flag_variance_total"),
+    "mass": ("equipoise_expected_posterior_mass_total", "equipoise_expected_posterior_mass_variance_total"),
+    "abstention": ("equipoise_expected_abstentions_total", "equipoise_expected_abstention_variance_total"),
+    "confidence": ("equipoise_expected_confidence_total", "equipoise_expected_confidence_variance_total"),
+}
+"""The families of EXPECTED by quantity."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +43,12 @@ class Expectations:
         self.size = self._layout.end(EXPECTED[-1].name)
         self._known: OrderedDict[int, tuple[Policy, Expected]] = OrderedDict()
         self._working = threading.Lock()
+        self._quick = bundle.holdout.logits.size <= MOST_AT_ONCE
+
+    def at_once(self, policy: Policy) -> Expected | None:
+        """`of`, where that takes no longer than an answer may; else None, unless it is known."""
+        known = self._known.get(id(policy))
+        return known[1] if known else self.of(policy) if self._quick else None
 
     def of(self, policy: Policy) -> Expected:
         """What the holdout implies at the policy's deployment priors."""
@@ -47,12 +63,9 @@ class Expectations:
 
     def _made(self, policy: Policy) -> Expected:
         found = expectation(self._bundle, policy, None if self._rows.one_each else self._rows.of_class)
-        values: list[Array | float] = []
-        for row in range(len(QUANTITIES)):
-            values += [found.mean[row], found.variance[row]]
-        for one in (found.abstention, found.confidence):
-            values += [one.mean, one.variance]
         flat = np.zeros(self._layout.size)
-        for family, value in zip(EXPECTED, values, strict=True):
-            self._layout.block(flat, family.name)[...] = value
+        for quantity, (mean, variance) in MEAN_AND_VARIANCE.items():
+            one = found.of(quantity)
+            self._layout.block(flat, mean)[...] = one.mean
+            self._layout.block(flat, variance)[...] = one.variance
         return Expected(found, flat[: self.size].copy())

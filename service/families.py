@@ -74,6 +74,10 @@ FEEDBACK = (
     Family("equipoise_feedback_audit_true_positive_weight_total", "Those weights, of answers called the true class.",
            ("class",)),
     Family("equipoise_feedback_audit_true_positive_squared_weight_total", "Squares of those weights.", ("class",)),
+    Family("equipoise_feedback_audit_targeted_weight_total", "Weights of audited answers by true class, of answers "
+           "whose policy promised a recall of it.", ("class",)),
+    Family("equipoise_feedback_audit_target_weight_total", "Those weights times the recall that was promised.",
+           ("class",)),
     Family("equipoise_feedback_audit_called_weight_total", "Weights of audited answers by called class.", ("class",)),
     Family("equipoise_feedback_audit_called_squared_weight_total", "Squares of those weights.", ("class",)),
     Family("equipoise_feedback_delay_seconds", "Time from an answer to its first label.", (),

@@ -5,7 +5,7 @@ from bisect import bisect_left
 import numpy as np
 from numpy.typing import NDArray
 
-from decision.quality import Outcomes
+from decision.outcomes import Outcomes
 from service.families import BINS, DELAYS, DESIGNS, RESULTS
 from service.labels import Result
 from service.rows import Rows
@@ -51,6 +51,8 @@ class TallyCounts:
         self._add("audit_squared_weight", weights**2 @ true)
         self._add("audit_true_positive_weight", weights @ (true & called))
         self._add("audit_true_positive_squared_weight", weights**2 @ (true & called))
+        self._add("audit_targeted_weight", weights @ (true & (outcomes.targets > 0)))
+        self._add("audit_target_weight", weights @ (true * outcomes.targets))
         self._add("audit_called_weight", weights @ called)
         self._add("audit_called_squared_weight", weights**2 @ called)
         bins = np.minimum(np.searchsorted(EDGES, outcomes.confidence), len(EDGES) - 1)

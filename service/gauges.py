@@ -69,7 +69,7 @@ class ReferenceGauges(Collector):
             self._rows.named,
         )
         yield gauges.by_class("equipoise_reference_raw_ratio", "Share of raw predictions that the deployment priors in "
-                              "force imply.", names(found.mean[0]))  # fmt: skip
+                              "force imply.", names(found.of("raw").mean))  # fmt: skip
         yield gauges.by_class("equipoise_reference_images", "Held-out images of the class, related ones as one.",
                               names(found.held_out))  # fmt: skip
         yield gauges.many("equipoise_reference_effective_images", "For how many independent answers the reference "
@@ -90,8 +90,8 @@ class ReferenceGauges(Collector):
         yield build
 
     def _effective(self, found: Expectation) -> Iterator[tuple[tuple[str, ...], float]]:
-        for quantity, values in zip(QUANTITIES, found.images, strict=True):
-            yield from (((name, quantity), value) for name, value in self._rows.named(values))
+        for quantity in QUANTITIES:
+            yield from (((name, quantity), value) for name, value in self._rows.named(found.of(quantity).images))
         yield ("", "abstention"), float(found.abstention.images)
         yield ("", "confidence"), float(found.confidence.images)
 

@@ -4,7 +4,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sqlalchemy.exc import IntegrityError
 
 from decision import Bundle
-from decision.quality import Outcomes
+from decision.outcomes import Outcomes
 from service import ids
 from service.answers import RETAINED_SECONDS, AnswerStore
 from service.database import Database, StoreError
@@ -78,17 +78,17 @@ class LabelStore:
         """
         for _ in range(ATTEMPTS):
             try:
-                fates, first = self._try(given, actor)
+                fates, audited, reviewed = self._try(given, actor)
                 break
             except IntegrityError:
                 continue
         else:
             raise StoreError(f"others label the same answers: {ATTEMPTS} attempts")
-        self._count(fates, first)
+        self._count(fates, audited, reviewed)
         return fates
 
-    def _try(self, given: Sequence[Label], actor: str) -> tuple[list[Fate], list[bytes]]:
-        """What became of each, and the answers that got their first label."""
+    def _try(self, given: Sequence[Label], actor: str) -> tuple[list[Fate], list[bytes], list[bytes]]:
+        """What became of each, and the answers that got their first label: those that were drawn, and the others."""
         named = {item.own for item in given if item.own is not None}
         now = time.time()
         since = self._kept.whole_since(now)
@@ -103,7 +103,8 @@ class LabelStore:
             rows.sort(key=lambda row: (row["id"], row["sequence"]))  # in one order everywhere, or two hosts deadlock
             if rows:
                 connection.execute(sa.insert(labels), rows)
-        return fates, [own for own, sequence in new if sequence == 1]
+        first = [own for own, sequence in new if sequence == 1]
+        return fates, [own for own in first if own in drawn], [own for own in first if own not in drawn]
 
     def _known(self, connection: sa.Connection, table: sa.Table, wanted: Collection[bytes]) -> set[bytes]:
         query = sa.select(table.c.id).where(table.c.model == self._model, table.c.id.in_(wanted))
@@ -115,14 +116,17 @@ class LabelStore:
         mine = query.where(labels.c.model == self._model, labels.c.id.in_(wanted)).order_by(labels.c.sequence)
         return {row.id: (row.sequence, row.label) for row in connection.execute(mine)}
 
-    def _count(self, fates: list[Fate], first: list[bytes]) -> None:
+    def _count(self, fates: list[Fate], audited: list[bytes], reviewed: list[bytes]) -> None:
         for result, n in Counter(fate.result for fate in fates).items():
             self._counts.items(result, n)
         try:
-            for found in self._outcomes.of(first):
+            for found in self._outcomes.of(audited):
                 self._counts.labelled(found.outcomes, found.delays)
+            for found in self._outcomes.of(reviewed):  # what is drawn since then is counted by who draws it
+                outcomes = replace(found.outcomes, weights=np.zeros(len(found.delays)))
+                self._counts.labelled(outcomes, found.delays)
         except StoreError as error:
-            log.error("%d labels are stored and not counted: %s", len(first), error)
+            log.error("%d labels are stored and not counted: %s", len(audited) + len(reviewed), error)
 
 
 def _judged(

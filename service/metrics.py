@@ -64,6 +64,10 @@ class Metrics:
         """Count n answers by a policy, the most probable classes `raw` `(n,)`, and how long each stage took."""
         self._answers.add(policy, decisions, raw, seconds)
 
+    def settle(self) -> None:
+        """Add what is still expected of answers under a policy that had just come; not for the request path."""
+        self._answers.settle()
+
     def decides_by(self, revision: int) -> None:
         """Say which policy this worker decides by."""
         self.tally.block(REVISION)[0] = revision
@@ -103,6 +107,7 @@ class _Answers:
     def __init__(self, tally: Tally, rows: Rows, expectations: Expectations) -> None:
         self._lock, self._rows, self._expectations = tally.lock, rows, expectations
         self._row = rows.of_class.tolist()
+        self._owed: list[tuple[Policy, int]] = []
         block = tally.block
         self._expected = tally.flat[: expectations.size]
         self._raw, self._decisions = block("equipoise_raw_predictions_total"), block("equipoise_decisions_total")
@@ -115,9 +120,12 @@ class _Answers:
 
     def add(self, policy: Policy, decisions: Decisions, raw: Labels, seconds: Sequence[float]) -> None:
         """Add n answers: whole, but for a part of the last where the process is killed in it."""
-        expected = self._expectations.of(policy).block  # worked out before the lock is taken
+        expected = self._expectations.at_once(policy)  # worked out before the lock is taken
         with self._lock:
-            self._expected += expected if len(raw) == 1 else len(raw) * expected
+            if expected is None:
+                self._owed.append((policy, len(raw)))
+            else:
+                self._expected += expected.block if len(raw) == 1 else len(raw) * expected.block
             for called, label, p in zip(raw.tolist(), decisions.labels.tolist(), decisions.probabilities, strict=True):
                 self._add(called, label, p)
             if policy.can_flag:
@@ -127,6 +135,16 @@ class _Answers:
             for stage, took in zip(self._stages, seconds, strict=True):
                 stage[bisect_left(DURATIONS, took)] += 1.0
                 stage[-1] += took
+
+    def settle(self) -> None:
+        """Add what answers implied whose expectation was not known at once."""
+        with self._lock:
+            owed, self._owed = self._owed, []
+        policies = {id(policy): policy for policy, _ in owed}
+        for own, policy in policies.items():
+            block = self._expectations.of(policy).block
+            with self._lock:
+                self._expected += sum(n for one, n in owed if id(one) == own) * block
 
     def _add(self, raw: int, label: int, p: NDArray[np.float64]) -> None:
         self._raw[self._row[raw]] += 1.0

@@ -24,6 +24,7 @@ class Monitoring:
     ) -> None:  # fmt: skip
         rows = Rows.of(bundle, classes)
         sums, expectations = layout(len(rows.names)), Expectations(bundle, rows)
+        expectations.of(policies.current().policy)  # before the first answer, however long it takes
         self.metrics = Metrics(bundle, rows, expectations, provider)
         self.feedback = TallyCounts(self.metrics.tally, rows)
         self.exposition = Exposition(bundle, rows, expectations, policies)

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decision import Bundle, PolicyDocument
+from decision.outcomes import Outcomes
 from decision.policy import RecallRule
-from decision.quality import Estimates, Outcomes, Tally
+from decision.quality import CohortSums
+from decision.weighted import ClassFigures
 from service import ids
 from service.feedback_schemas import (
     AuditDocument,
@@ -32,12 +34,12 @@ DAY = 24 * 3600 * 1000
 class _Cohort:
     """What is summed of one cohort while its parts are read."""
 
-    tally: Tally | None = None
+    sums: CohortSums | None = None
     delays: list[NDArray[np.float64]] = field(default_factory=list)
 
     def add(self, outcomes: Outcomes, delays: NDArray[np.float64]) -> None:
-        part = Tally.of(outcomes)
-        self.tally = part if self.tally is None else self.tally + part
+        part = CohortSums.of(outcomes)
+        self.sums = part if self.sums is None else self.sums + part
         self.delays.append(delays[~np.isnan(delays)])
 
 
@@ -63,25 +65,25 @@ class Observed:
                 for key, cohort in sorted(found.items(), reverse=True)]  # fmt: skip
 
     def _document(self, name: str, cohort: _Cohort, targets: dict[str, float]) -> CohortDocument:
-        tally, delays = cohort.tally, np.concatenate(cohort.delays)
-        assert tally is not None
-        bins, error = tally.bins, tally.bins.error()
+        sums, delays = cohort.sums, np.concatenate(cohort.delays)
+        assert sums is not None
+        bins, error = sums.bins, sums.bins.error()
         return CohortDocument(
             cohort=name,
-            audit=AuditDocument(drawn=tally.drawn, represents=tally.represents, labelled=tally.known,
-                                completeness=tally.known / tally.drawn if tally.drawn else None),
-            reviewed=tally.reviewed,
+            audit=AuditDocument(drawn=sums.drawn, represents=sums.represents, labelled=sums.known,
+                                completeness=sums.known / sums.drawn if sums.drawn else None),
+            reviewed=sums.reviewed,
             calibration=None if error is None else CalibrationDocument(error=error, n=bins.n, n_eff=bins.n_eff),
             delay=_delay(delays) if len(delays) else None,
-            classes=self._by_class(tally, targets),
+            classes=self._by_class(sums, targets),
         )  # fmt: skip
 
-    def _by_class(self, tally: Tally, targets: dict[str, float]) -> dict[str, ClassQualityDocument]:
+    def _by_class(self, sums: CohortSums, targets: dict[str, float]) -> dict[str, ClassQualityDocument]:
         figures = {
-            "flag_recall": tally.flags.recall(), "flag_precision": tally.flags.precision(),
-            "label_recall": tally.labels.recall(), "label_precision": tally.labels.precision(),
+            "flag_recall": sums.flags.recall(), "flag_precision": sums.flags.precision(),
+            "label_recall": sums.labels.recall(), "label_precision": sums.labels.precision(),
         }  # fmt: skip
-        reviews = np.stack([tally.reviews.n, tally.reviews.flagged, tally.reviews.labelled], axis=1).tolist()
+        reviews = np.stack([sums.reviews.n, sums.reviews.flagged, sums.reviews.labelled], axis=1).tolist()
         return {
             name: ClassQualityDocument(
                 target=targets.get(name),
@@ -117,10 +119,12 @@ def _where(outcomes: Outcomes, some: NDArray[np.bool_]) -> Outcomes:
 
 def _nothing(classes: int) -> Outcomes:
     none, nobody = np.empty(0, np.int64), np.empty((0, classes), np.bool_)
-    return Outcomes(none, nobody, nobody, none, np.empty(0), np.empty(0), np.empty(0, np.bool_), none)
+    return Outcomes(
+        none, nobody, nobody, np.empty((0, classes)), none, np.empty(0), np.empty(0), np.empty(0, np.bool_), none
+    )
 
 
-def _estimate(found: Estimates, k: int) -> EstimateDocument | None:
+def _estimate(found: ClassFigures, k: int) -> EstimateDocument | None:
     """Null where there is none: no data is never 0."""
     value = found.intervals.at(k)
     if np.isnan(value.value):

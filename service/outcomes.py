@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from decision import Bundle
 from decision.arrays import Flags, Probabilities
-from decision.quality import OTHER, Outcomes
+from decision.outcomes import OTHER, Outcomes
 from service import ids
 from service.answers import flags_of, probabilities_of
 from service.database import Database
@@ -78,26 +78,33 @@ class OutcomeReader:
         times = np.array([ids.milliseconds(row.id) for row in rows])
         revisions = np.array([row.revision for row in rows])
         known = np.array([row.truth is not None for row in rows])
-        adjusted, can_flag = self._on_its_terms(
+        adjusted, can_flag, targets = self._on_its_terms(
             probabilities_of([row.probabilities for row in rows], classes), revisions
         )
         can_flag &= np.array([row.flags is not None for row in rows])[:, None]
         outcomes = Outcomes(
             labels=np.array([row.label for row in rows]), flags=flags_of([row.flags for row in rows], classes),
-            can_flag=can_flag, top=adjusted.argmax(axis=1), confidence=adjusted.max(axis=1),
+            can_flag=can_flag, targets=targets, top=adjusted.argmax(axis=1), confidence=adjusted.max(axis=1),
             weights=np.array([1 / row.probability if row.probability else 0.0 for row in rows]), known=known,
             truth=np.array([self._index.get(row.truth, OTHER) for row in rows]),
         )  # fmt: skip
         labelled = np.array([row.labelled or np.nan for row in rows], dtype=np.float64)
         return Found(times, revisions, outcomes, np.maximum(0.0, (labelled - times) / 1000))
 
-    def _on_its_terms(self, probabilities: Probabilities, revisions: NDArray[np.int64]) -> tuple[Probabilities, Flags]:
-        """Adjusted to the deployment priors of the revision that decided each, and what that could flag; `(n, K)`."""
+    def _on_its_terms(
+        self, probabilities: Probabilities, revisions: NDArray[np.int64]
+    ) -> tuple[Probabilities, Flags, NDArray[np.float64]]:
+        """Adjusted to the deployment priors of the revision that decided each, what that could flag, and the recall
+        that it promised; `(n, K)`.
+        """
         which, terms = np.unique(revisions, return_inverse=True)
         every = [self._terms.of(int(revision)) for revision in which]
         adjusted = probabilities * np.stack([one.ratio for one in every])[terms]
         adjusted /= adjusted.sum(axis=1, keepdims=True)
-        return adjusted, np.stack([one.can_flag for one in every])[terms]
+        can_flag, targets = (
+            np.stack(many)[terms] for many in zip(*((one.can_flag, one.targets) for one in every), strict=True)
+        )
+        return adjusted, can_flag, targets
 
 
 def _same(table: Any) -> sa.ColumnElement[bool]:

@@ -13,7 +13,7 @@ from typing import Any, Literal, NoReturn, get_args
 from decision.certificates import Covers
 from service.limits import LARGEST_REVISION, LONGEST_WAIT, MOST_LISTED
 from service.policy_client import UNUSABLE, Refused
-from service.policy_estimate import ESTIMATED
+from service.policy_estimate import DAY, ESTIMATED
 
 HERE = "http://127.0.0.1:3000"
 EPILOG = """\
@@ -116,7 +116,7 @@ def _document_options(add: Callable[..., Any]) -> None:
     add("--priority", type=lambda text: text.split(","), metavar="A,B", help="which of several flagged is the label")
     add("--priors", type=_priors, help="calibration, uniform, a JSON file with one for each class, or estimated: from "
         "the answers of --window, as a proposal that --yes accepts")  # fmt: skip
-    add("--window", default="24h", metavar="TIME", help="of the answers to estimate from (default: 24h)")
+    add("--window", metavar="TIME", help=f"of the answers that --priors {ESTIMATED} estimates from (default: {DAY})")
     add("--abstain-below", type=float, metavar="P", help="give no label where the largest probability is below")
 
 

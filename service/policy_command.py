@@ -13,7 +13,7 @@ from decision import PolicyError, parse_policy
 from service.merge_patch import patched
 from service.policy_arguments import parser, read, wanted
 from service.policy_client import DIFFERENT, DONE, GUARDED, PENDING, UNUSABLE, ConfigClient, Refused
-from service.policy_estimate import ESTIMATED, estimated_priors
+from service.policy_estimate import DAY, ESTIMATED, Proposal, estimated_priors
 from service.policy_text import as_printed, changed_lines, document_text, history_lines, in_force_lines
 from service.preview_text import preview_lines
 
@@ -48,10 +48,13 @@ def _get(client: ConfigClient, given: argparse.Namespace) -> int:
 
 def _set(client: ConfigClient, given: argparse.Namespace) -> int:
     before = client.in_force()
-    if _estimate(client, given, force=given.force) and not given.yes:
+    proposal = _estimate(client, given, force=given.force)
+    if proposal and not given.yes:
         code = _previewed(client, given, before["policy"])
         _print(["", "a proposal: nothing is changed without --yes"])
         return code
+    if proposal and given.reason is None:
+        given.reason = proposal.reason
     method, document = wanted(given, before["policy"])
     switches = {name: "true" for name in ("force", "dry_run") if getattr(given, name)}
     return _change(client, given, before, method, "/config", document, **switches)
@@ -125,13 +128,16 @@ def _change(
     return DONE if everywhere else PENDING
 
 
-def _estimate(client: ConfigClient, given: argparse.Namespace, *, force: bool) -> bool:
-    """Put estimated priors where `--priors estimated` asks for them, and show them; whether it does."""
+def _estimate(client: ConfigClient, given: argparse.Namespace, *, force: bool) -> Proposal | None:
+    """Put estimated priors where `--priors estimated` asks for them, and show them; None where it does not."""
     if given.priors != ESTIMATED:
-        return False
-    given.priors, lines = estimated_priors(client, given.window, force=force)
-    _print(lines, to=sys.stderr if given.json else None)
-    return True
+        if given.window is not None:
+            raise Refused(UNUSABLE, f"expected --window with --priors {ESTIMATED}: nothing else looks at answers")
+        return None
+    found = estimated_priors(client, given.window or DAY, force=force)
+    given.priors = found.priors
+    _print(found.lines, to=sys.stderr if given.json else None)
+    return found
 
 
 def _named(client: ConfigClient, text: str) -> tuple[str, Any]:

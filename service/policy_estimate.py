@@ -1,20 +1,30 @@
 """Priors estimated from recent answers, as a proposal that a person accepts."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from service.policy_client import GUARDED, UNAVAILABLE, ConfigClient, Refused
 from service.policy_text import table
 
-ESTIMATED = "estimated"
+ESTIMATED, DAY = "estimated", "24h"
 UNEXPLAINED = (
     "a change of priors alone does not explain the answers (p = {:.2g}): "
     "look at images, for a camera or a class that is new"
 )
 
 
-def estimated_priors(client: ConfigClient, window: str, *, force: bool) -> tuple[dict[str, float], list[str]]:
-    """Live priors from the answers of a window like 24h, and lines that show them beside those in force.
+@dataclass(frozen=True)
+class Proposal:
+    """Live priors by class, lines that show them beside those in force, and the reason that history keeps."""
+
+    priors: dict[str, float]
+    lines: list[str]
+    reason: str
+
+
+def estimated_priors(client: ConfigClient, window: str, *, force: bool) -> Proposal:
+    """Live priors from the answers of a window like 24h.
 
     Raises Refused where there are none; and, unless forced, where a change of priors is not what the answers show.
     """
@@ -24,7 +34,8 @@ def estimated_priors(client: ConfigClient, window: str, *, force: bool) -> tuple
     fit = found["label_shift"]
     if fit is not None and not fit["explained"] and not force:
         raise Refused(GUARDED, UNEXPLAINED.format(fit["p_value"]), "--force proposes the estimate all the same")
-    return found["estimated_priors"], list(_lines(found, window))
+    reason = f"estimated from {window}, n = {found['kept']:,}"
+    return Proposal(found["estimated_priors"], list(_lines(found, window)), reason)
 
 
 def _lines(found: dict[str, Any], window: str) -> Iterator[str]:

@@ -8,10 +8,9 @@ from service.answers import AnswerStore
 from service.database import StoreError
 from service.policies import Enforced
 from service.preview_schemas import PreviewDocument, ReplayDocument, preview_document, replay_document
-from service.problems import RETRY_AFTER, Problem
+from service.turn import Turn
 
 MOST_CACHED = 32
-MOST_WAITING = 4
 REPLAYED = 10_000
 
 
@@ -20,12 +19,12 @@ class Previews:
 
     def __init__(self, bundle: Bundle, answers: AnswerStore) -> None:
         self._bundle, self._answers = bundle, answers
-        self._turn, self._waiting = asyncio.Lock(), 0
+        self._turn = Turn("previews")
         self._cached: OrderedDict[tuple[int, str], PreviewDocument] = OrderedDict()
 
     async def of(self, policy: Policy, against: Enforced) -> PreviewDocument:
         """What `policy` would do, beside what is in force, by the holdout: what the guard goes by."""
-        async with self._turn:
+        async with self._turn.waited_for():
             return await self._of(policy, against)
 
     async def with_answers(self, policy: Policy, against: Enforced) -> PreviewDocument:
@@ -33,15 +32,9 @@ class Previews:
 
         Problem 429 where some wait already: it is a question, and a change must not wait behind many.
         """
-        if self._waiting >= MOST_WAITING:
-            raise Problem(429, "too-many-previews", "other previews wait already", headers=RETRY_AFTER)
-        self._waiting += 1
-        try:
-            async with self._turn:
-                found = await self._of(policy, against)
-                return found.model_copy(update={"answers": await asyncio.to_thread(self._replayed, policy, against)})
-        finally:
-            self._waiting -= 1
+        async with self._turn.taken():
+            found = await self._of(policy, against)
+            return found.model_copy(update={"answers": await asyncio.to_thread(self._replayed, policy, against)})
 
     async def _of(self, policy: Policy, against: Enforced) -> PreviewDocument:
         key = (against.revision, policy.document.model_dump_json())

@@ -27,6 +27,7 @@ from service.observed import Observed
 from service.outcomes import OutcomeReader
 from service.policies import PolicyInForce
 from service.previews import Previews
+from service.qualities import Qualities
 from service.schemas import Answer
 from service.settings import Settings
 from service.start import die_with_parent, prepare
@@ -70,7 +71,7 @@ class Equipoise:
         outcomes = OutcomeReader(database, self.bundle, PastTerms(self.bundle, self.store))
         self.labels = LabelStore(database, self.bundle, self.answers, outcomes, counts)
         self.audits = AuditStore(database, self.bundle, self.answers, outcomes, counts)
-        self.observed = Observed(self.bundle, outcomes)
+        self.qualities = Qualities(Observed(self.bundle, outcomes))
         self.answer_log = AnswerLog(self.answers, leads=self.policies.host.leads, dropped=self.metrics.dropped)
         admin, reader = self.settings.admin_token, self.settings.predict_token
         self.tokens = TokensInForce(TokenStore.of(database, state), admin, reader)

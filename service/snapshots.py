@@ -38,13 +38,23 @@ class SnapshotStore:
     def __init__(self, database: Database, model: str, model_version: str, size: int) -> None:
         self._database, self._size = database, size
         self._key = {"model": model, "model_version": model_version}
-        self._own = sa.and_(snapshots.c.model == model, snapshots.c.model_version == model_version)
+        self._of_model = snapshots.c.model == model
+        self._own = sa.and_(self._of_model, snapshots.c.model_version == model_version)
 
     def append(self, host: str, start: str, time: int, sums: Array) -> None:
-        """Keep the sums that a host's workers had reached since its `start` at a time, in ms since the epoch."""
+        """Keep the sums that a host's workers had reached since its `start` at a time, in ms since the epoch.
+
+        Where the clock was set back, it is as if they had been reached right after those that are kept: sums of a start
+        never fall.
+        """
+        c = snapshots.c
         insert: Any = postgresql.insert if self._database.is_postgresql else sqlite.insert
-        row = self._key | {"host": host, "start": start, "time": time, "sums": sums.astype("<f8").tobytes()}
+        last = sa.select(sa.func.max(c.time)).where(self._own, c.host == host, c.start == start)
         with self._database.writing() as connection:
+            after = connection.execute(last).scalar()
+            if after is not None and time <= after:
+                time = after + 1
+            row = self._key | {"host": host, "start": start, "time": time, "sums": sums.astype("<f8").tobytes()}
             connection.execute(insert(snapshots).on_conflict_do_nothing(), row)
 
     def increase(self, since: int, until: int) -> Increase:
@@ -75,12 +85,14 @@ class SnapshotStore:
         return {(row.host, row.start): (row.time, np.frombuffer(row.sums, "<f8")) for row in rows}
 
     def thin(self, now: int) -> None:
-        """Delete what is older than RETAINED, and of what is older than FINE all but each hour's first."""
+        """Delete what is older than RETAINED, and of what is older than FINE all but each hour's first and each start's
+        last, of every version of the model.
+        """
         c = snapshots.c
-        kept = (
-            sa.select(c.host, c.start, sa.func.min(c.time)).where(self._own).group_by(c.host, c.start, c.time // HOUR)
-        )
-        spare = sa.tuple_(c.host, c.start, c.time).not_in(kept)
+        start = (c.model_version, c.host, c.start)
+        first = sa.select(*start, sa.func.min(c.time)).where(self._of_model).group_by(*start, c.time // HOUR)
+        last = sa.select(*start, sa.func.max(c.time)).where(self._of_model).group_by(*start)
+        spare = sa.tuple_(*start, c.time).not_in(sa.union_all(first, last))
         with self._database.writing() as connection:
-            connection.execute(sa.delete(snapshots).where(self._own, c.time < now - RETAINED))
-            connection.execute(sa.delete(snapshots).where(self._own, c.time < now - FINE, spare))
+            connection.execute(sa.delete(snapshots).where(self._of_model, c.time < now - RETAINED))
+            connection.execute(sa.delete(snapshots).where(self._of_model, c.time < now - FINE, spare))

@@ -6,21 +6,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from decision import Bundle
-from decision.arrays import Flags, Priors
-from decision.priors import priors_from_mapping
-from service.store import PolicyStore, Revision
+from decision import Bundle, PolicyError, parse_policy
+from decision.arrays import Flags
+from decision.policy import RecallRule, deployment_priors, flaggable
+from service.store import PolicyStore
 
 MOST_REMEMBERED = 256
-FLAGGING = ("thresholds", "recall")
 
 
 @dataclass(frozen=True, eq=False)
 class Terms:
-    """Of one revision: what moves calibrated probabilities to its deployment priors, and what it could flag `(K,)`."""
+    """Of one revision, `(K,)` each: what moves calibrated probabilities to its deployment priors, what it could flag,
+    and the recall that it promised, 0 where none.
+    """
 
     ratio: NDArray[np.float64]
     can_flag: Flags
+    targets: NDArray[np.float64]
 
 
 class PastTerms:
@@ -40,14 +42,14 @@ class PastTerms:
 
     def _read(self, revision: int) -> Terms:
         classes, entry = self._bundle.classes, self._store.get(revision)
-        if entry is None or entry.model_version != self._bundle.manifest.version:
-            return Terms(np.ones(len(classes)), np.zeros(len(classes), np.bool_))
-        flags = entry.policy["rule"]["kind"] in FLAGGING
-        can_flag = np.array([flags and name in entry.thresholds for name in classes])
-        return Terms(self._deployment_priors(entry) / self._bundle.calibration_priors, can_flag)
-
-    def _deployment_priors(self, entry: Revision) -> Priors:
-        given, classes = entry.policy["deployment_priors"], self._bundle.classes
-        if isinstance(given, dict):
-            return priors_from_mapping(given, classes)
-        return self._bundle.calibration_priors if given == "calibration" else np.full(len(classes), 1 / len(classes))
+        none = np.zeros(len(classes))
+        if entry is None:
+            return Terms(none + 1, none > 0, none)
+        document, calibration_priors = parse_policy(entry.policy), self._bundle.calibration_priors
+        try:  # another bundle version may have stored it: it means the same here as long as the classes do
+            ratio = deployment_priors(document, classes, calibration_priors) / calibration_priors
+            can_flag = flaggable(document, classes)
+        except PolicyError:
+            return Terms(none + 1, none > 0, none)
+        targets = document.rule.targets if isinstance(document.rule, RecallRule) else {}
+        return Terms(ratio, can_flag, np.array([targets.get(name, 0.0) for name in classes]))

@@ -53,12 +53,14 @@ class Ticks:
         """Each worker that ends keeps the sums: the last one keeps all."""
         self._closed.set()
         self._thread.join(TICK_SECONDS)
+        self._metrics.settle()
         self._keep()
 
     def _run(self) -> None:
         while True:
             try:
                 self._metrics.decides_by(self._policies.current().revision)
+                self._metrics.settle()
                 if time.monotonic() >= self._due and self._leads():
                     self._due = time.monotonic() + SNAPSHOT_SECONDS
                     self._keep()

@@ -14,9 +14,9 @@ from service.audits import AuditStore
 from service.batcher import Batcher
 from service.labels import LabelStore
 from service.monitoring import Monitoring
-from service.observed import Observed
 from service.policies import PolicyInForce
 from service.previews import Previews
+from service.qualities import Qualities
 from service.settings import Settings
 from service.store import PolicyStore
 
@@ -33,7 +33,7 @@ class Worker(Protocol):
     previews: Previews
     labels: LabelStore
     audits: AuditStore
-    observed: Observed
+    qualities: Qualities
     monitoring: Monitoring
     access: Access
     batcher: Batcher[Asked, bytes]

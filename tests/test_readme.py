@@ -75,6 +75,11 @@ def test_links_lead_somewhere() -> None:
             assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), module
 
 
+def test_no_page_has_a_place_that_is_still_to_be_filled_in() -> None:
+    for page in (*ROOT.glob("*.md"), *(ROOT / "benchmarks").glob("*.md"), *(ROOT / "docs").glob("*.md")):
+        assert re.findall(r"^[A-Z]+(?:_[A-Z]+)+$", page.read_text(), re.MULTILINE) == [], page.name
+
+
 def test_the_help_names_every_source_of_data() -> None:
     for name in ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100"):
         assert name in DATA

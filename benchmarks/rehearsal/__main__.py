@@ -41,12 +41,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         "python -m benchmarks.rehearsal", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("data")
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--target", help="the class whose recall is promised (default: the most frequent rare one)")
-    parser.add_argument("--scale", type=float, default=480.0)
-    parser.add_argument("--rate", type=float, default=60.0, help="answers a second")
-    parser.add_argument("--only", action="append", help="a scenario's name; may be repeated")
+    parser.add_argument(
+        "data", metavar="DATA", help="what the bundle was trained on, as python -m training run names it"
+    )
+    parser.add_argument("--model", type=Path, required=True, help="the bundle, as models/solar")
+    parser.add_argument("--target", metavar="CLASS",
+                        help="the class whose recall is promised (default: the second most frequent)")  # fmt: skip
+    parser.add_argument("--scale", type=float, default=480.0,
+                        help="how much faster time goes: 480 makes a day three minutes (default: 480)")  # fmt: skip
+    parser.add_argument("--rate", type=float, default=60.0, help="answers a second (default: 60)")
+    parser.add_argument("--only", action="append", metavar="NAME", help="a scenario's name; may be repeated")
     parser.add_argument("--out", type=Path, help="JSON, with the series that the pictures are drawn from")
     parser.add_argument("--pictures", type=Path, help="a folder for them")
     given = parser.parse_args()

@@ -6,12 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import jensenshannon
-from scipy.stats import binomtest, chi2, norm
+from scipy.stats import chi2, norm
 
 from benchmarks import drift as simulation
 from decision import Holdout
-from decision.drift import LEAST_ANSWERS, LONG, SHORT, SMALL, THRESHOLDS, js_divergence, psi, psi_score, score
-from decision.drift import weighted_share as share
+from decision.drift import LEAST_ANSWERS, LEAST_SCORES, LONG, SHORT, SMALL, js_divergence, psi, psi_score, score
 from decision.expectation import QUANTITIES, expectation, stratified
 from tests.decision.policies import RULES, K, bundle_of, policy_of
 
@@ -182,54 +181,15 @@ def test_the_score_of_psi_with_one_reference_is_wilson_and_hilfertys() -> None:
             psi_score(0.1, *broken)
 
 
-@pytest.mark.parametrize(("hits", "n"), [(0, 8), (3, 8), (8, 8), (499, 500)])
-@pytest.mark.parametrize("weight", [1.0, 2.5])
-def test_shares_of_equal_weights_have_wilsons_limits(hits: int, n: int, weight: float) -> None:
-    found = share(n * weight, n * weight**2, hits * weight)
-    limits = binomtest(hits, n).proportion_ci(0.95, method="wilson")
-    assert (found.value, found.low, found.high, found.n) == pytest.approx((hits / n, limits.low, limits.high, n))
-
-
-@given(st.lists(st.tuples(st.floats(0.1, 100), st.booleans()), min_size=1, max_size=20), st.floats(0.01, 100))
-def test_the_unit_of_weights_does_not_matter(answers: list[tuple[float, bool]], unit: float) -> None:
-    w, hit = np.array(answers).T
-    found, scaled = (share(x.sum(), (x**2).sum(), (x * hit).sum()) for x in (w, unit * w))
-    for name in ("value", "low", "high", "n"):
-        assert getattr(found, name) == pytest.approx(getattr(scaled, name), abs=1e-9)
-    assert 1 - 1e-9 <= found.n <= len(w) + 1e-9
-    assert found.low - 1e-9 <= found.value <= found.high + 1e-9
-
-
-def test_weighted_limits_hold_the_share() -> None:
-    """An audit that took half of the flagged answers and a 20th of the others."""
-    rng = np.random.default_rng(0)
-    chance = np.where(rng.random((1_000, 4_000)) < 0.1, 0.5, 0.05)
-    hit = rng.random(chance.shape) < np.where(chance == 0.5, 0.8, 0.3)
-    w = (rng.random(chance.shape) < chance) / chance
-    found = share(w.sum(axis=1), (w**2).sum(axis=1), (w * hit).sum(axis=1))
-    assert np.mean((found.low <= 0.35) & (found.high >= 0.35)) > 0.93
-    assert found.value.mean() == pytest.approx(0.35, abs=0.005)
-    assert (w * hit > 0).sum() / (w > 0).sum() > 0.5, "unweighted, it would be another share"
-
-
-def test_no_answers_and_sums_that_no_weights_have() -> None:
-    found = share(np.array([0.0, 4.0]), np.array([0.0, 8.0]), np.array([0.0, 1.0]))
-    assert np.isnan(found.value[0])
-    assert (found.low[0], found.high[0], found.n[0], found.n[1]) == (0, 1, 0, 2)
-    for sums in ((-1, 1, 0), (1, -1, 0), (1, 1, -1), (1, 1, 2)):
-        with pytest.raises(ValueError, match="expected sums of at least 0"):
-            share(*sums)
-
-
 def test_the_alerts_are_right(monkeypatch: pytest.MonkeyPatch) -> None:
     """200 days of each scenario without drift, and 40 triplings: a small part of the simulation of benchmarks/."""
-    assert list(THRESHOLDS) == [SHORT, LONG]
+    assert list(LEAST_SCORES) == [SHORT, LONG]
     assert (LEAST_ANSWERS, SMALL) == (200, (0.8, 1.25))
     world = simulation.World.of(0.7, 20, 40, np.random.default_rng(0))
     rows = {row["score"]: row for row in simulation.ours(world, 7_000)}
     assert np.mean([rows["raw or mass"][name] for name in simulation.QUIET]) <= 1
     assert rows["raw or mass"]["caught"] >= 0.95
     assert rows["plain"]["caught"] < rows["raw"]["caught"] <= rows["raw or mass"]["caught"]
-    monkeypatch.setattr(simulation, "THRESHOLDS", {SHORT: 3.0, LONG: 3.0})
+    monkeypatch.setattr(simulation, "LEAST_SCORES", {SHORT: 3.0, LONG: 3.0})
     loose = simulation.ours(world, 7_000)[-1]
-    assert min(loose[name] for name in simulation.QUIET) > 5, "thresholds of 3 give many more false alerts"
+    assert min(loose[name] for name in simulation.QUIET) > 5, "least scores of 3 give many more false alerts"

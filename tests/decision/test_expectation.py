@@ -40,10 +40,11 @@ def test_means_and_variances_are_those_of_an_answer(rule: dict, deployment: Any,
     chance = policy.deployment_priors[holdout.labels] * weight / n[holdout.labels]
     np.testing.assert_allclose(found.held_out, n)
     for x, mean, variance in [
-        *((counts[q, :, k], found.mean[q, k], found.variance[q, k]) for q in range(4) for k in range(K)),
+        *((counts[q, :, k], found.of(name).mean[k], found.of(name).variance[k])
+          for q, name in enumerate(QUANTITIES) for k in range(K)),
         (whole[0], found.abstention.mean, found.abstention.variance),
         (whole[1], found.confidence.mean, found.confidence.variance),
-    ]:
+    ]:  # fmt: skip
         expected = float((chance * x).sum())
         spread = float((chance * (x - expected) ** 2).sum())
         assert mean == pytest.approx(expected, abs=1e-12)
@@ -205,7 +206,7 @@ def test_the_inverse_is_there_for_up_to_20_classes_that_can_be_told_apart() -> N
 def test_more_images_than_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     bundle, policy = case(RULES[2], DEPLOYMENTS[1], 0.6, held_out(groups=True))
     whole = expectation(bundle, policy)
-    monkeypatch.setattr("decision.tally.CELLS_AT_ONCE", 7 * K)
+    monkeypatch.setattr("decision.holdout_sums.CELLS_AT_ONCE", 7 * K)
     parts = expectation(bundle, policy)
     for name in ("mean", "variance", "images", "flag_recall"):
         np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), rtol=1e-9)

@@ -115,8 +115,16 @@ def test_what_cannot_be_tested_says_so() -> None:
     with pytest.raises(NotIdentifiable, match="expected at least 200 answers for 4 classes, got 199"):
         label_shift_fit(probabilities=holdout.probabilities[:199], holdout=holdout)
     few = Known(holdout.probabilities[::60], holdout.labels[::60], SOURCE)
-    with pytest.raises(NotIdentifiable, match="at least 100 held-out images and 40 answers"):
+    most = np.bincount(few.probabilities.argmax(axis=1)).max()
+    said = (
+        "the label-shift test needs a class that at least 100 held-out images and 40 answers are predicted to be "
+        rf"\(the nearest has {most} and [0-9,]+\): more held-out images would do$"
+    )
+    with pytest.raises(NotIdentifiable, match=said):
         label_shift_fit(probabilities=holdout.probabilities, holdout=few)
+    alike = Known(np.tile([0.7, 0.1, 0.1, 0.1], (140, 1)), np.arange(140) % K, SOURCE)
+    with pytest.raises(NotIdentifiable, match="more bins than classes, 4, of which some are never predicted"):
+        label_shift_fit(probabilities=np.tile(alike.probabilities, (2, 1)), holdout=alike)
     with pytest.raises(NotIdentifiable, match="every class"):
         label_shift_fit(
             probabilities=np.eye(3)[np.zeros(150, dtype=int)],

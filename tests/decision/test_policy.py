@@ -15,8 +15,10 @@ from decision import (
     parse_policy,
     softmax,
 )
-from decision.policy import compile_policy
+from decision.policy import compile_policy, deployment_priors, flaggable
 from decision.rules import Flag, FlagInOrder
+from tests.decision.policies import CLASSES as NAMES
+from tests.decision.policies import PRIORS, RULES, held_out, policy_of
 from tests.decision.strategies import CLASSES, logits, priors
 
 PLAIN = Calibration(1.0, np.zeros(2))
@@ -433,3 +435,13 @@ def test_a_threshold_of_0_comes_before_a_certain_class_without_one() -> None:
 def test_a_right_label_may_be_said_to_cost_0() -> None:
     value = certified({"kind": "cost", "costs": {"a": {"a": 0.0, "b": 3.0}}})
     assert value.rule.costs.tolist() == [[0.0, 3.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0]]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=[rule["kind"] for rule in RULES])
+def test_what_a_document_says_without_being_compiled_is_what_it_says_compiled(rule: dict) -> None:
+    named = dict(zip(NAMES, (0.1, 0.2, 0.3, 0.4), strict=True))
+    for meant in ("calibration", "uniform", named):
+        policy = policy_of(rule, held_out(), deployment_priors=meant)
+        found = deployment_priors(policy.document, NAMES, PRIORS)
+        np.testing.assert_array_equal(found, policy.deployment_priors)
+        np.testing.assert_array_equal(flaggable(policy.document, NAMES), policy.rule.can_flag)

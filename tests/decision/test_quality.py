@@ -10,7 +10,9 @@ from sklearn.metrics import precision_score, recall_score
 
 from decision.audit import draw
 from decision.intervals import wilson
-from decision.quality import Estimates, Outcomes, Tally
+from decision.outcomes import Outcomes
+from decision.quality import CohortSums
+from decision.weighted import ClassFigures
 from tests.decision.test_audit import population
 
 K = 3
@@ -22,6 +24,7 @@ def outcomes(p: np.ndarray, truth: np.ndarray, weights: np.ndarray, known: np.nd
     flags = p >= THRESHOLDS
     return Outcomes(
         labels=p.argmax(axis=1), flags=flags, can_flag=np.broadcast_to(~np.isnan(THRESHOLDS), flags.shape),
+        targets=np.zeros(flags.shape),
         top=p.argmax(axis=1), confidence=p.max(axis=1), weights=weights,
         known=weights > 0 if known is None else known, truth=truth,
     )  # fmt: skip
@@ -32,13 +35,13 @@ def some(n: int = 400, seed: int = 0, weights: Any = None, known: Any = None) ->
     return outcomes(p, truth, np.ones(n) if weights is None else weights, known)
 
 
-def figures(tally: Tally) -> list[Estimates]:
-    return [tally.flags.recall(), tally.flags.precision(), tally.labels.recall(), tally.labels.precision()]
+def figures(sums: CohortSums) -> list[ClassFigures]:
+    return [sums.flags.recall(), sums.flags.precision(), sums.labels.recall(), sums.labels.precision()]
 
 
 def test_equal_weights_are_plain_shares_with_wilson_s_limits() -> None:
     found = some(weights=np.full(400, 7.5))
-    labels = Tally.of(found).labels
+    labels = CohortSums.of(found).labels
     for estimates, score in ((labels.recall(), recall_score), (labels.precision(), precision_score)):
         by_reference = score(found.truth, found.labels, average=None, labels=range(K), zero_division=np.nan)
         np.testing.assert_allclose(estimates.intervals.value, by_reference)
@@ -51,7 +54,7 @@ def test_equal_weights_are_plain_shares_with_wilson_s_limits() -> None:
 
 def test_flags_are_judged_where_the_policy_could_flag() -> None:
     found = some()
-    recall = Tally.of(found).flags.recall()
+    recall = CohortSums.of(found).flags.recall()
     assert np.isnan(recall.intervals.value[0])
     assert (recall.intervals.low[0], recall.intervals.high[0], recall.n[0]) == (0, 1, 0)
     for k in (1, 2):
@@ -69,7 +72,7 @@ def test_the_tallies_of_parts_add_up_to_that_of_the_whole(seed: int, n: int, cut
     whole = some(n, seed, rng.choice([0.0, 1.0, 2.5, 30.0], n), rng.random(n) < 0.7)
     parts = [Outcomes(**{name: values[part] for name, values in vars(whole).items()})
              for part in (slice(cut), slice(cut, None))]  # fmt: skip
-    one, two = Tally.of(whole), Tally.of(parts[0]) + Tally.of(parts[1])
+    one, two = CohortSums.of(whole), CohortSums.of(parts[0]) + CohortSums.of(parts[1])
     for left, right in zip(figures(one), figures(two), strict=True):
         np.testing.assert_allclose(left.intervals.value, right.intervals.value)
         np.testing.assert_allclose(left.intervals.low, right.intervals.low)
@@ -80,11 +83,11 @@ def test_the_tallies_of_parts_add_up_to_that_of_the_whole(seed: int, n: int, cut
 
 
 def test_no_label_says_nothing() -> None:
-    tally = Tally.of(some(50, known=np.zeros(50, np.bool_)))
-    for estimates in figures(tally):
+    sums = CohortSums.of(some(50, known=np.zeros(50, np.bool_)))
+    for estimates in figures(sums):
         assert np.isnan(estimates.intervals.value).all()
         assert (estimates.n_eff == 0).all()
-    assert tally.bins.error() is None
+    assert sums.bins.error() is None
 
 
 def test_labels_of_reviewed_flags_never_enter_recall() -> None:
@@ -93,17 +96,17 @@ def test_labels_of_reviewed_flags_never_enter_recall() -> None:
     n = 30_000
     p, truth = population(n, K)
     flagged = (p >= THRESHOLDS).any(axis=1)
-    outside = Tally.of(outcomes(p, truth, np.zeros(n), flagged))
+    outside = CohortSums.of(outcomes(p, truth, np.zeros(n), flagged))
     assert np.isnan(outside.flags.recall().intervals.value).all()
     assert outside.reviews.n.tolist() == np.bincount(truth[flagged], minlength=K).tolist()
     assert outside.reviewed == flagged.sum()
 
     drawn = np.random.default_rng(2).random(n) < 0.5
-    alone = Tally.of(outcomes(p, truth, 2.0 * drawn, drawn & (p[:, 2] >= THRESHOLDS[2])))
+    alone = CohortSums.of(outcomes(p, truth, 2.0 * drawn, drawn & (p[:, 2] >= THRESHOLDS[2])))
     assert np.isnan(alone.flags.recall().intervals.value[2]), "it would be 1"
 
     half = drawn & (np.random.default_rng(3).random(n) < 0.3)
-    beside = Tally.of(outcomes(p, truth, 2.0 * drawn, half | (drawn & (p[:, 2] >= THRESHOLDS[2]))))
+    beside = CohortSums.of(outcomes(p, truth, 2.0 * drawn, half | (drawn & (p[:, 2] >= THRESHOLDS[2]))))
     true = (truth == 2) & drawn
     naive = (true & (p[:, 2] >= THRESHOLDS[2])).sum() / (true & (half | (p[:, 2] >= THRESHOLDS[2]))).sum()
     recall = beside.flags.recall().intervals.at(2)
@@ -114,9 +117,9 @@ def test_labels_of_reviewed_flags_never_enter_recall() -> None:
 
 def test_a_class_that_the_model_does_not_have_is_a_false_alarm_and_no_miss() -> None:
     p = np.array([[0.1, 0.8, 0.1], [0.2, 0.7, 0.1]])
-    tally = Tally.of(outcomes(p, np.array([1, -1]), np.ones(2)))
-    assert tally.flags.precision().intervals.value[1] == 0.5
-    assert tally.flags.recall().intervals.value[1] == 1.0
+    sums = CohortSums.of(outcomes(p, np.array([1, -1]), np.ones(2)))
+    assert sums.flags.precision().intervals.value[1] == 0.5
+    assert sums.flags.recall().intervals.value[1] == 1.0
 
 
 @pytest.mark.parametrize("weights", ["equal", "different"])
@@ -128,7 +131,7 @@ def test_the_calibration_error_is_the_definition_s(weights: str) -> None:
         inside = (found.confidence > b / 10) & (found.confidence <= (b + 1) / 10)
         w, hits = found.weights[inside], found.top[inside] == found.truth[inside]
         error += abs((w * hits).sum() - (w * found.confidence[inside]).sum()) / whole
-    bins = Tally.of(found).bins
+    bins = CohortSums.of(found).bins
     assert bins.error() == pytest.approx(error)
     assert bins.n_eff == pytest.approx(whole**2 / (found.weights**2).sum())
 
@@ -143,12 +146,12 @@ def test_intervals_of_audits_hold_the_truth(design: Any, n: int) -> None:
     for one in designs:
         inclusions.append(draw(n, p, inclusions, one).inclusion(p))
     inclusion = np.max(inclusions, axis=0)
-    truths = np.array([one.intervals.value for one in figures(Tally.of(outcomes(p, truth, np.ones(size))))])
+    truths = np.array([one.intervals.value for one in figures(CohortSums.of(outcomes(p, truth, np.ones(size))))])
     rng = np.random.default_rng(6)
     held, told, sums, labels = (np.zeros((4, K)) for _ in range(4))
     for _ in range(repetitions):
         drawn = np.flatnonzero(rng.random(size) < inclusion)
-        found = figures(Tally.of(outcomes(p[drawn], truth[drawn], 1 / inclusion[drawn])))
+        found = figures(CohortSums.of(outcomes(p[drawn], truth[drawn], 1 / inclusion[drawn])))
         value, low, high = (np.array([getattr(one.intervals, name) for one in found])
                             for name in ("value", "low", "high"))  # fmt: skip
         told += ~np.isnan(value)

@@ -1,5 +1,4 @@
-"""The dashboard: the SDK reads back what it wrote, and a linter's rules of grafana/dashboard-linter, written "
-"down here."""
+"""The dashboard: the SDK reads back what it wrote, and the rules of grafana/dashboard-linter, written down here."""
 
 import json
 import re

@@ -31,12 +31,26 @@ def test_committed_files_are_rendered_ones(path: str) -> None:
     assert (ROOT / "deploy" / path).read_text() == files(Timing())[path], "run: python -m deploy"
 
 
-def test_main_writes_them(tmp_path: Path) -> None:
-    main(["--out", str(tmp_path), "--scale", "60", "--scrape", "1", "--runbooks", "https://example.org/runbooks"])
-    for path, text in files(Timing(60, 1), "https://example.org/runbooks").items():
+def test_main_writes_them_and_says_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runbooks = "https://example.org/runbooks"
+    main(["--out", str(tmp_path), "--scale", "60", "--scrape", "1", "--runbooks", runbooks, "--job", "press"])
+    written = files(Timing(60, 1), runbooks, "press")
+    assert capsys.readouterr().out.splitlines() == [str(tmp_path / path) for path in written]
+    for path, text in written.items():
         assert (tmp_path / path).read_text() == text
+    scraped = yaml.safe_load(written["prometheus/prometheus.yml"])["scrape_configs"][0]["job_name"]
+    assert scraped == "press"
+    assert 'up{job="press"}' in written["prometheus/alerts.yml"]
     with pytest.raises(SystemExit, match="2"):
         main(["--out", str(tmp_path), "--scale", "0"])
+
+
+def test_a_rehearsal_is_written_where_it_is_told_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["--scale", "60"])
+    assert "expected --out with --scale 60" in capsys.readouterr().err
+    for path, text in files(Timing(60)).items():
+        assert ("--scale 60: what is called 24h here is 24m." in text) == path.endswith(".yml")
 
 
 @pytest.mark.parametrize(("seconds", "word"), [

@@ -11,13 +11,16 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from decision import load_bundle, save_bundle
-from decision.drift import weighted_share
+from decision.outcomes import Outcomes
+from decision.quality import Calls
+from decision.weighted import ClassFigures
 from deploy import prometheus as written
 from deploy.metrics import METRICS, SERIES
 from tests.conftest import channel_means, holdout, manifest
 from tests.deploy.conftest import free_port, watching
 from tests.deploy.live import REVIEWED, SECONDS, TIMING, Live, Moment, change, kill, start, wait_until_scraped
 from tests.deploy.recompute import Recomputed
+from tests.deploy.replicas import Labels
 from tests.deploy.sent import Sums, labelled
 
 FIRST = {"deployment_priors": "calibration", "abstain_below": 0.9,
@@ -122,22 +125,44 @@ def test_rules_have_values(live: Live) -> None:
     assert missing == set()
 
 
+def by_class(values: dict[Labels, float]) -> dict[str, float]:
+    """Of a rule with one series a class."""
+    found = {dict(of)["class"]: value for of, value in values.items()}
+    assert len(found) == len(values)
+    return found
+
+
 def test_counts_of_rules_are_the_requests(live: Live) -> None:
     """Where the window holds all of them; increase() goes on from the last scrape to the evaluation."""
     moment = live.moments[MOMENTS[-1]]
     _, found = moment.recorded["equipoise-drift-24h"]
     for metric in ("raw_predictions", "decisions", "flags", "posterior_mass", "expected_raw_predictions"):
-        for of, value in found[f"model_class:equipoise_{metric}:increase24h"].items():
-            assert value == pytest.approx(moment.counts[f"{metric}_total", dict(of)["class"]], rel=0.01)
+        counts = {name: moment.counts[f"{metric}_total", name] for name in live.bundle.classes}
+        assert by_class(found[f"model_class:equipoise_{metric}:increase24h"]) == pytest.approx(counts, rel=0.01), metric
     (n,) = found["model:equipoise_raw_predictions:increase24h"].values()
     assert n == pytest.approx(moment.counts["confidence_count", ""], rel=0.01)
 
 
+def observed_recall(live: Live) -> ClassFigures:
+    """Of what was called by whichever policy decided it: flagged, or labelled where that could not flag it."""
+    calls = []
+    for sent in live.sent:
+        policy, _, d = sent.decided(live.bundle)
+        weights = np.array([live.weights.get(answer["id"], 0.0) for answer in sent.answers])
+        outcomes = Outcomes(
+            labels=d.labels, flags=d.flags, can_flag=np.broadcast_to(policy.rule.can_flag, d.flags.shape),
+            targets=np.zeros(d.flags.shape),
+            top=d.probabilities.argmax(axis=1), confidence=d.probabilities.max(axis=1), weights=weights,
+            known=weights > 0, truth=sent.truth,
+        )  # fmt: skip
+        calls.append(Calls.of(outcomes, outcomes.called, np.ones_like(d.flags)))
+    first, *others = calls
+    return sum(others, first).recall()
+
+
 def test_observed_recall_is_that_of_the_labels(live: Live) -> None:
-    sums, (_, found) = live.moments[MOMENTS[-1]].labels, live.moments[MOMENTS[-1]].recorded["equipoise-quality-24h"]
-    parts = ("weight", "squared_weight", "true_positive_weight")
-    by_part = [[sums[f"feedback_audit_{part}_total", name] for name in live.bundle.classes] for part in parts]
-    right = weighted_share(*by_part)
+    _, found = live.moments[MOMENTS[-1]].recorded["equipoise-quality-24h"]
+    right = observed_recall(live).intervals
     for of, value in found["model_class:equipoise_observed_recall:ratio24h"].items():
         k = live.bundle.classes.index(dict(of)["class"])
         assert value == pytest.approx(right.value[k], rel=1e-9)

@@ -1,5 +1,4 @@
-"""promtool runs the unit tests of every rule and every alert; each alert fires in one scenario and is silent in "
-"others."""
+"""promtool tests every rule and every alert; each alert fires in one scenario and is silent in others."""
 
 import shutil
 import subprocess

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from decision.drift import score as drift_score
-from decision.quality import Calls, Outcomes
+from decision.outcomes import Outcomes
+from decision.quality import Calls
 from tests.deploy.recompute import score, weighted_share
 from tests.deploy.replicas import increase
 
@@ -25,8 +26,8 @@ def test_limits_are_those_of_the_service(heaviest: float) -> None:
     called = rng.random((400, 3)) < np.where(truth[:, None] == np.arange(3), [0.9, 0.6, 1.0], 0.1)
     weights = np.where(called.any(axis=1), 1.0, rng.uniform(1, heaviest, 400))
     outcomes = Outcomes(
-        labels=np.full(400, -1), flags=called, can_flag=np.ones((400, 3), dtype=np.bool_), top=truth,
-        confidence=np.ones(400), weights=weights, known=np.ones(400, dtype=np.bool_), truth=truth,
+        labels=np.full(400, -1), flags=called, can_flag=np.ones((400, 3), dtype=np.bool_), targets=np.zeros((400, 3)),
+        top=truth, confidence=np.ones(400), weights=weights, known=np.ones(400, dtype=np.bool_), truth=truth,
     )  # fmt: skip
     true = outcomes.true
     right = Calls.of(outcomes, called, outcomes.can_flag)

@@ -4,6 +4,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -13,10 +14,15 @@ import pytest
 from numpy.typing import NDArray
 
 from decision import Bundle, load_bundle, parse_policy
-from decision.drift import THRESHOLDS, js_divergence, psi, psi_score, score
+from decision.drift import LEAST_SCORES, js_divergence, psi, psi_score, score
 from decision.expectation import QUANTITIES, expectation
+from service.counted import Shift
+from service.drift_schemas import DriftDocument, drift_document
+from service.estimates import LiveEstimates
 from service.policy_client import DONE, UNAVAILABLE, UNUSABLE
 from service.policy_command import main
+from service.rows import Rows
+from service.snapshots import Increase
 from tests.conftest import holdout, png
 from tests.service.conftest import PRIORS, TOKEN, Server, put, until
 
@@ -134,8 +140,8 @@ def test_it_is_what_was_sent_through_a_kill_a_change_and_a_restart(
     assert (found["window"]["hosts"], found["window"]["starts"]) == (1, 2)
     assert found["verdict"].endswith("n = 350")
     assert {one["state"] for one in found["classes"].values()} == {"within chance"}
-    assert found["threshold"] == THRESHOLDS["1h"]
-    assert drift(again, "2h")["threshold"] == THRESHOLDS["24h"]
+    assert found["least_score"] == LEAST_SCORES["1h"]
+    assert drift(again, "2h")["least_score"] == LEAST_SCORES["24h"]
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +173,7 @@ def test_a_shift_is_told_in_words_with_its_estimate(shifted: Server) -> None:
     found = drift(shifted)
     blue = found["classes"]["blue"]
     assert blue["state"] == "beyond chance"
-    assert "× what its priors imply, n = 400, beyond chance" in blue["verdict"]
+    assert "× what the priors then in force imply, n = 400, beyond chance" in blue["verdict"]
     assert "configured 0.100" in blue["verdict"]
     assert found["kept"] == 400
     assert blue["prevalence_rlls"]["low"] < 0.6 < blue["prevalence_rlls"]["high"]
@@ -194,6 +200,9 @@ def test_an_estimate_is_a_proposal_until_it_is_taken(policy: Callable[..., Any],
     assert (after["revision"], after["reason"]) == (before["revision"] + 1, "more blue")
     assert after["policy"]["deployment_priors"] == pytest.approx(drift(shifted)["estimated_priors"])
     assert policy("rollback")[0] == DONE
+    assert policy("set", "--priors", "estimated", "--window", "1h", "--yes", "--force")[0] == DONE
+    assert httpx.get(f"{shifted.url}/config").json()["reason"] == "estimated from 1h, n = 400"
+    assert policy("rollback")[0] == DONE
 
 
 def test_a_shift_that_priors_do_not_explain_is_no_proposal(
@@ -206,6 +215,45 @@ def test_a_shift_that_priors_do_not_explain_is_no_proposal(
     assert drift(server)["n"] == 0
     assert drift(server)["classes"]["red"]["raw"] == {"observed": None, "expected": None, "z": None}
     assert policy("set", "--priors", "estimated", "--window", "15d")[0] == UNUSABLE
+
+
+def document(bundle: Bundle, raw: Shift, mass: Shift, confidence: Shift) -> DriftDocument:
+    """Of counts of which blue's alone are apart from what was expected."""
+    quiet = Shift(300.0, 300.0, 0.0, 1_000.0, 7_000.0)
+    shifts = {"raw": [quiet, quiet, raw], "mass": [quiet, quiet, mass]}
+    counted: Any = SimpleNamespace(
+        n=1_000.0, increase=Increase(np.zeros(1), 0, 1, 1, 1), whole=lambda: None,
+        classes=lambda quantity: shifts.get(quantity, [quiet] * 3),
+        overall=lambda quantity: confidence if quantity == "confidence" else quiet,
+    )  # fmt: skip
+    none = LiveEstimates(0, None, None, None, None, ())
+    return drift_document("m", 1, bundle.policy(), Rows.of(bundle, 3), counted, none, LEAST_SCORES["1h"])
+
+
+def test_a_class_is_as_bad_as_the_worse_of_raw_predictions_and_mass(bundle: Bundle) -> None:
+    """As the alert is: a larger z whose ratio is too small to tell anyone hides no smaller one that is not."""
+    small, large = (Shift(observed, 400.0, z, 1_000.0, 7_000.0) for observed, z in ((440.0, 9.0), (600.0, 5.0)))
+    quiet = Shift(700.0, 700.0, 0.0, 1_000.0, 7_000.0)
+    for raw, mass in ((small, large), (large, small)):
+        found = document(bundle, raw, mass, quiet)
+        assert found.classes["blue"].state == "beyond chance"
+        assert found.classes["blue"].verdict.startswith("share of *blue* 1.5×")
+        assert found.verdict == "1 of 3 classes beyond chance: blue, n = 1,000"
+    assert document(bundle, small, small, quiet).classes["blue"].state == "beyond chance but small"
+
+
+@pytest.mark.parametrize(
+    ("observed", "z", "said"),
+    [(549.0, -9.0, "less"), (551.0, -9.0, None), (801.0, 9.0, "more"), (799.0, 9.0, None), (549.0, -4.5, None)],
+)
+def test_confidence_has_shifted_where_its_alert_would_fire(
+    bundle: Bundle, observed: float, z: float, said: str | None
+) -> None:
+    """The doubt, here 300 expected, has to be one and a half times as much, or as little."""
+    quiet = Shift(400.0, 400.0, 0.0, 1_000.0, 7_000.0)
+    found = document(bundle, quiet, quiet, Shift(observed, 700.0, z, 1_000.0, 7_000.0))
+    told = "" if said is None else f"answers are {said} sure than the held-out images allow for; "
+    assert found.verdict == f"no class of 3 is beyond chance; {told}".removesuffix("; ") + ", n = 1,000"
 
 
 @pytest.mark.parametrize("query", ["window=0s", "window=24", "window=15d", "window=-1h", "window=1h&class=red"])

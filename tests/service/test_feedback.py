@@ -20,7 +20,7 @@ import service.answers
 import service.audits
 import service.labels
 from decision import Bundle, parse_policy
-from decision.quality import Outcomes
+from decision.outcomes import Outcomes
 from service import ids
 from service.answers import Answers, AnswerStore
 from service.audits import AuditStore

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from decision.quality import Outcomes
+from decision.outcomes import Outcomes
 from service.families import BINS, DELAYS, DESIGNS, RESULTS, layout
 from service.feedback_counts import TallyCounts
 from service.rows import Rows
@@ -22,6 +22,7 @@ def outcomes(n: int = 200) -> Outcomes:
     weights = np.where(rng.random(n) < 0.5, 0.0, 1 / rng.uniform(0.01, 1, n))
     return Outcomes(
         labels=rng.integers(-1, 3, n), flags=rng.random((n, 3)) < 0.3, can_flag=np.tile([True, False, True], (n, 1)),
+        targets=rng.choice([0.0, 0.5, 0.9], (n, 3)),
         top=rng.integers(0, 3, n), confidence=rng.uniform(0.34, 1, n), weights=weights,
         known=np.ones(n, dtype=np.bool_), truth=rng.integers(-1, 3, n),
     )  # fmt: skip
@@ -45,6 +46,9 @@ def test_counts_are_those_of_a_plain_loop(tmp_path: Path, rows: Rows) -> None:
             weighed = (("audit_weight", true, 1), ("audit_squared_weight", true, 2),
                        ("audit_true_positive_weight", both, 1), ("audit_true_positive_squared_weight", both, 2),
                        ("audit_called_weight", called, 1), ("audit_called_squared_weight", called, 2))  # fmt: skip
+            target = given.targets[i, k]
+            sums["audit_targeted_weight", row] += w * (true and target > 0)
+            sums["audit_target_weight", row] += w * true * target
             for what, holds, power in weighed:
                 sums[what, row] += holds * w**power
         bin_ = bisect_left([float(edge) for edge in BINS], given.confidence[i])

@@ -91,8 +91,13 @@ def test_counts_are_those_of_a_plain_loop(
 
 
 @pytest.mark.parametrize("most", [100, 2])
-def test_expected_sums_follow_the_policies_that_decided(bundle: Bundle, sums: Path, most: int) -> None:
+@pytest.mark.parametrize("quick", [True, False])
+def test_expected_sums_follow_the_policies_that_decided(
+    bundle: Bundle, sums: Path, most: int, quick: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each answer adds what its own policy implies: a change in between is no drift."""
+    if not quick:
+        monkeypatch.setattr("service.expectations.MOST_AT_ONCE", 0)
     rows = Rows.of(bundle, most)
     metrics, blocks = metrics_of(bundle, rows), layout(len(rows.names))
     of_rows = None if rows.one_each else rows.of_class
@@ -102,6 +107,9 @@ def test_expected_sums_follow_the_policies_that_decided(bundle: Bundle, sums: Pa
         z = policy.calibration.logits(np.random.default_rng(n).normal(size=(n, 3)))
         metrics.answered(policy, policy.decide_calibrated(z), z.argmax(axis=1), (0, 0, 0))
         means += n * expectation(bundle, policy, of_rows).mean[[0, 3]]
+    assert bool(added_up(sums, blocks)[: Expectations(bundle, rows).size].any()) == quick
+    metrics.settle()
+    metrics.settle()
     total = added_up(sums, blocks)
     assert np.allclose(blocks.block(total, "equipoise_expected_raw_predictions_total"), means[0])
     assert np.allclose(blocks.block(total, "equipoise_expected_posterior_mass_total"), means[1])

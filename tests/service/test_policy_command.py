@@ -196,7 +196,8 @@ def test_a_rollback_goes_where_it_is_told_or_one_back(
     "arguments",
     [
         [], ["put"], ["get", "--urll", "x"], ["set"], ["preview"], ["set", "nosuch.json"],
-        ["set", "--priors", "nosuch"],
+        ["set", "--priors", "nosuch"], ["set", "--priors", "uniform", "--window", "1h"],
+        ["preview", "--abstain-below", "0", "--window", "24h"],
         ["set", "--recall", "red"], ["set", "--recall", "red=x"], ["set", "--recall", "=0.5"],
         ["set", "-", "--covers", "flag"],
         ["set", "--recall", "red=0.5", "--recall", "red=0.6"], ["set", "--if-match", "0", "--abstain-below", "0"],

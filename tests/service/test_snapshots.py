@@ -48,10 +48,8 @@ def test_windows_put_together_are_the_whole(store: SnapshotStore) -> None:
     assert np.array_equal(parts, store.increase(cuts[0], cuts[-1]).sums)
 
 
-def test_the_same_time_is_kept_once_and_other_sizes_and_versions_are_left_out(
-    store: SnapshotStore, database: Database
-) -> None:
-    keep(store, "a", "1", (NOW, 5), (NOW, 9))
+def test_other_sizes_and_versions_are_left_out(store: SnapshotStore, database: Database) -> None:
+    keep(store, "a", "1", (NOW, 5))
     SnapshotStore(database, "model", "1", 3).append("b", "1", NOW, np.ones(3))
     SnapshotStore(database, "model", "2", 2).append("a", "1", NOW, np.ones(2))
     SnapshotStore(database, "other", "1", 2).append("a", "1", NOW, np.ones(2))
@@ -71,3 +69,27 @@ def test_thinning_keeps_every_hour_s_first_and_what_is_recent(store: SnapshotSto
     assert left(NOW - RETAINED - 1) == {}
     store.thin(NOW)
     assert store.increase(old, NOW).sums[0] == (NOW - old) / (20 * MINUTE) - 1
+
+
+def test_a_clock_that_is_set_back_takes_nothing_away(store: SnapshotStore) -> None:
+    keep(store, "a", "1", (NOW, 500), (NOW + 5 * MINUTE, 1_000), (NOW - MINUTE, 1_100), (NOW, 1_200))
+    assert store.increase(NOW - HOUR, NOW + HOUR).sums[0] == 1_200
+    assert store.increase(NOW, NOW + HOUR).sums[0] == 700
+
+
+def test_what_a_start_had_reached_when_it_ended_stays(store: SnapshotStore) -> None:
+    begun = NOW - 10 * HOUR
+    keep(store, "a", "1", *((begun + minute * MINUTE, 1_000.0 * minute) for minute in range(51)))
+    keep(store, "a", "2", (NOW - HOUR, 0), (NOW, 7))
+    before = store.increase(NOW - 12 * HOUR, NOW).sums
+    assert before[0] == 50_007
+    store.thin(NOW)
+    assert store.increase(NOW - 12 * HOUR, NOW).sums.tolist() == before.tolist()
+
+
+def test_versions_that_are_served_no_more_are_forgotten_too(store: SnapshotStore, database: Database) -> None:
+    old = SnapshotStore(database, "model", "0", 2)
+    keep(old, "a", "1", (NOW - RETAINED - HOUR, 5), (NOW - HOUR, 6))
+    store.thin(NOW)
+    assert old.increase(NOW - RETAINED - 2 * HOUR, NOW - 2 * HOUR).starts == 0
+    assert old.increase(NOW - 2 * HOUR, NOW).sums[0] == 6

@@ -1,4 +1,4 @@
-"""Tally: the holdout as a policy decides it, summed by true class."""
+"""Holdout sums: the holdout as a policy decides it, summed by true class."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,47 +13,54 @@ from decision.policy import ABSTAIN, Policy
 
 CELLS_AT_ONCE = 2**18  # probabilities that fit a processor's cache
 
-Sums = tuple[Array, Array]
-"""Of x and of x²."""
+Powers = tuple[Array, Array]
+"""Sums of x and of x²."""
 
 
 @dataclass(frozen=True, eq=False)
-class Tally:
+class HoldoutSums:
     """Sums of what images add to each count, over each true class's n `(K,)` held-out images of both splits.
 
-    A group's images of one class in one split count as one together. `by_row`, sums `(K, R)` each: raw, decision, flag,
-    mass. `abstained` and `confidence`: sums `(K, 1)`. `own_flagged` `(K,)` counts images flagged as their own class.
+    A group's images of one class in one split count as one together. By row, sums `(K, R)`: `raw` predictions,
+    `decided` labels, `flagged`, and `mass`. `abstained` and `confidence`: sums `(K, 1)`. `own_flagged` `(K,)` counts
+    images flagged as their own class.
     """
 
     n: Array
-    by_row: tuple[Sums, Sums, Sums, Sums]
-    abstained: Sums
-    confidence: Sums
+    raw: Powers
+    decided: Powers
+    flagged: Powers
+    mass: Powers
+    abstained: Powers
+    confidence: Powers
     own_flagged: Array
 
     @classmethod
-    def of(cls, bundle: Bundle, policy: Policy, rows: NDArray[np.int64]) -> "Tally":
+    def of(cls, bundle: Bundle, policy: Policy, rows: NDArray[np.int64]) -> "HoldoutSums":
         """The holdout under `policy`, class k being counted in row `rows[k]`."""
         order = np.argsort(bundle.holdout.labels, kind="stable")
         by_class = _ByClass(bundle.holdout.labels[order], bundle.holdout.shares[order], rows)
         raw, decided = np.zeros((2, len(order)), np.int64)
         confidence, own_flagged = np.zeros((2, len(order)))
-        flag, mass = by_class.empty(), by_class.empty()
+        flagged, mass = by_class.empty(), by_class.empty()
         for part, z in _calibrated(bundle, order):
             decisions = policy.decide_calibrated(z)
             raw[part], decided[part] = z.argmax(axis=1), decisions.labels
             confidence[part] = decisions.probabilities.max(axis=1)
             by_class.add(mass, part, decisions.probabilities)
             if policy.can_flag:
-                by_class.add(flag, part, decisions.flags, policy.rule.can_flag)
+                by_class.add(flagged, part, decisions.flags, policy.rule.can_flag)
                 own_flagged[part] = decisions.flags[np.arange(len(z)), by_class.labels[part]]
         abstained = by_class.sums(decided == ABSTAIN)[:, None]
         return cls(
-            by_class.sums(np.ones(len(order))),
-            ((by_class.calls(raw),) * 2, (by_class.calls(decided),) * 2, flag, mass),
-            (abstained, abstained),
-            (by_class.sums(confidence)[:, None], by_class.sums(confidence**2)[:, None]),
-            by_class.sums(own_flagged),
+            n=by_class.sums(np.ones(len(order))),
+            raw=(by_class.calls(raw),) * 2,
+            decided=(by_class.calls(decided),) * 2,
+            flagged=flagged,
+            mass=mass,
+            abstained=(abstained, abstained),
+            confidence=(by_class.sums(confidence)[:, None], by_class.sums(confidence**2)[:, None]),
+            own_flagged=by_class.sums(own_flagged),
         )
 
 
@@ -75,7 +82,7 @@ class _ByClass:
     shares: Array
     rows: NDArray[np.int64]
 
-    def empty(self) -> Sums:
+    def empty(self) -> Powers:
         k, r = len(self.rows), int(self.rows.max()) + 1
         return np.zeros((k, r)), np.zeros((k, r))
 
@@ -92,7 +99,7 @@ class _ByClass:
         return counts.reshape(k, r)
 
     def add(
-        self, sums: Sums, part: slice, values: Array | NDArray[np.bool_], used: NDArray[np.bool_] | None = None
+        self, sums: Powers, part: slice, values: Array | NDArray[np.bool_], used: NDArray[np.bool_] | None = None
     ) -> None:
         """Add some images' x, their `values` `(n, K)` put in rows; only the `used` classes `(K,)` are not 0."""
         x = np.asarray(values if used is None else values[:, used], dtype=np.float64)
