@@ -48,16 +48,18 @@ class Batcher(Generic[Given, Found]):
     """Works items off in batches, each with its own result or error; of one event loop.
 
     `work` answers a batch: a result or an exception for each item, in order. It is called on the loop where one item
-    takes less than a millisecond, and else on threads, two batches at a time. An item whose asker has gone is left out
-    if its turn has not come. Refuses at once (503 with Retry-After) what would wait longer than `patience`
-    seconds, and what would make those that wait more than 256 MiB; TimeoutError after `timeout` seconds.
+    takes less than a millisecond and `quick` says that nothing else will take long, and else on threads, two batches at
+    a time. An item whose asker has gone is left out if its turn has not come. Refuses at once (503 with Retry-After)
+    what would wait longer than `patience` seconds, and what would make those that wait more than 256 MiB; TimeoutError
+    after `timeout` seconds.
     """
 
     def __init__(
         self, work: Callable[[Sequence[Given]], Sequence[Found | Exception]], *, patience: float, timeout: float,
-        counts: Counts,
+        counts: Counts, quick: Callable[[], bool] = lambda: True,
     ) -> None:  # fmt: skip
         self._work, self._patience, self._timeout, self._counts = work, patience, timeout, counts
+        self._quick = quick
         self._waiting: deque[_Item[Given, Found]] = deque()
         self._under_way: set[_Item[Given, Found]] = set()
         self._bytes = self._lanes = 0
@@ -106,7 +108,7 @@ class Batcher(Generic[Given, Found]):
     def _turn(self) -> None:
         """Take a batch and work it off, here or beside."""
         self._turn_due = False
-        inline = self._seconds < INLINE_SECONDS and not self._lanes
+        inline = self._seconds < INLINE_SECONDS and not self._lanes and self._quick()
         most = max(1, int(TURN_SECONDS / self._seconds)) if inline else LARGEST_BATCH
         batch = self._taken(min(most, LARGEST_BATCH))
         if not batch:

@@ -47,6 +47,11 @@ class PolicyInForce:
         self._seen = self._enforced.revision
         self._caught_up = (self._seen, self._enforced.entry.time)  # of the database, as `catch_up` left it
 
+    @property
+    def fresh(self) -> bool:
+        """Whether `current` has nothing to read."""
+        return self.host.revision == self._seen
+
     def current(self) -> Enforced:
         """The policy this request is decided by; ask once a request."""
         if self.host.revision != self._seen:

@@ -80,7 +80,7 @@ class Equipoise:
         self.answering = Answering(self.bundle, self.network, self.policies, self.metrics, self.answer_log,
                                    max_pixels=self.settings.max_pixels, threads=self.settings.threads)  # fmt: skip
         self.batcher = Batcher(self.answering.encoded, patience=self.settings.patience, timeout=self.settings.timeout,
-                               counts=self.metrics)  # fmt: skip
+                               counts=self.metrics, quick=lambda: self.policies.fresh)  # fmt: skip
         app.state.worker = self
 
     @bentoml.api
