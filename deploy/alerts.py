@@ -19,6 +19,7 @@ from deploy.thresholds import (
     PRIOR_FACTOR,
     RATIO,
     SCORE,
+    TARGETED,
     TARGETS_UP,
 )
 from deploy.windows import DAY, DRIFT, FEEDBACK, HOUR, WEEK, Timing, Window
@@ -56,16 +57,19 @@ def groups(timing: Timing, runbooks: str, job: str) -> list[Group]:
 
 
 def _promises(write: Writer) -> list[Alert]:
-    target = greatest("equipoise_policy_target_recall_ratio")
+    """A recall is judged against the targets that were in force when its answers were given."""
+    recall = "model_class:equipoise_observed_recall"
     return [
         *(
             write.alert(
                 "ObservedRecallBelowTarget", "page",
-                f"model_class:equipoise_observed_recall:wilson_upper_corrected{w.name}\n< {target}\n"
-                f"and\nmodel_class:equipoise_observed_recall:images{w.name} >= {FEWEST_AUDITED}",
+                f"{recall}:wilson_upper_corrected{w.name}\n< {recall}:target{w.name}\n"
+                f"and\n{recall}:images{w.name} >= {FEWEST_AUDITED}\n"
+                f"and\n{recall}:targeted{w.name} > {TARGETED}",
                 60, "The recall that audited labels show is below the target.",
                 f"{{{{ $labels.model }}}}/{{{{ $labels.class }}}}: with 95% certainty the recall of the last "
-                f'{w.name} is below {{{{ printf "%.3f" $value }}}}, and that is below its target.', w.name,
+                f'{w.name} is below {{{{ printf "%.3f" $value }}}}, and that is below the target of those answers.',
+                w.name,
             )
             for w in FEEDBACK
         ),

@@ -42,6 +42,7 @@ def _window(window: Window, timing: Timing) -> list[Recording]:
                 f"model_class_design:equipoise_feedback_labels:increase{w}", w),
         *_share("precision", ("called_weight", "called_squared_weight"), (called, called),
                 f"model_class_design:equipoise_feedback_called:increase{w}", w),
+        *_promised(w),
         *_calibration(w),
     ]  # fmt: skip
 
@@ -53,6 +54,7 @@ _COUNTERS = {
         "feedback_audit_weight", "feedback_audit_squared_weight",
         "feedback_audit_true_positive_weight", "feedback_audit_true_positive_squared_weight",
         "feedback_audit_called_weight", "feedback_audit_called_squared_weight",
+        "feedback_audit_targeted_weight", "feedback_audit_target_weight",
     ),
     "model_bin": ("calibration_weight", "calibration_confidence", "calibration_hits"),
 }  # fmt: skip
@@ -113,6 +115,15 @@ def _bounds(rule: str, share: str, images: Callable[[str], str], w: str) -> list
     upper = f"{rule}:images_upper{w}"
     favoured = wilson(f"clamp_max({share} + 0.5 / {upper}, 1)", upper, "+")
     return [*found, Recording(f"{rule}:wilson_upper_corrected{w}", favoured)]
+
+
+def _promised(w: str) -> list[Recording]:
+    """The mean recall that the policies of the labelled answers promised, and the share of them that had one."""
+    rule, targeted = "model_class:equipoise_observed_recall", _audited("targeted_weight", w)
+    return [
+        Recording(f"{rule}:target{w}", f"{_audited('target_weight', w)} / ({targeted} > 0)"),
+        Recording(f"{rule}:targeted{w}", f"{targeted} / ({_audited('weight', w)} > 0)"),
+    ]
 
 
 def wilson(share: str, n: str, sign: str) -> str:

@@ -1,6 +1,7 @@
 """What the dashboard shows, row by row: one table of panels with their queries."""
 
 from deploy.panels import BAD_ABOVE_ZERO, BAD_AT_ZERO, SCORE_STEPS, Panel, Query
+from deploy.thresholds import TARGETED
 
 JOB = 'job=~"$job"'
 MODEL = f'{JOB}, model=~"$model"'
@@ -44,9 +45,9 @@ PROMISE = (
     Panel("Fallback", "1 while the bundle's default policy is in force because the last one cannot be.", "short",
           _one(f"max by (model) (equipoise_policy_fallback{{{MODEL}}})", "{{model}}"), "stat", 4, 4, BAD_ABOVE_ZERO),
     Panel("Room above the recall target", "Upper limit of the recall that audited labels of 7 days show, less the "
-          "target: below 0 the promise is broken.", "percentunit",
-          _one(f"{_of_class('observed_recall:wilson_upper_corrected7d')}\n- on (job, model, model_version, class)\n"
-               f"max without (instance, pod) (equipoise_policy_target_recall_ratio{{{CLASS}}})"), span=12, height=4),
+          "target in force when those answers were given: below 0 the promise is broken.", "percentunit",
+          _one(f"{_of_class('observed_recall:wilson_upper_corrected7d')}\n- {_of_class('observed_recall:target7d')}\n"
+               f"and {_of_class('observed_recall:targeted7d')} > {TARGETED}"), span=12, height=4),
     Panel("Alerts that fire", "Each alert over time.", "short",
           _one(f'max by (alertname, severity) (ALERTS{{{JOB}, alertstate="firing", alertname=~"Equipoise.*"}})',
                "{{alertname}} ({{severity}})"), "states", 24, 6, ((None, "green"), (1, "red"))),
@@ -153,8 +154,10 @@ QUALITY = (
           _one(f"model_class_design:equipoise_feedback_labels:increase7d{{{CLASS}}}", "{{class}} {{design}}")),
     Panel("Label delay", "From answer to label.", "s", _quantiles("feedback_delay_seconds", "model", MODEL)),
     _band("recall", "Recall of $class, 7 d", "Share of audited images of the class that were called it, with its "
-          "95% band, beside the target. By the time the label came.",
-          (Query(f"max by (class) (equipoise_policy_target_recall_ratio{{{CLASS}}})", "target"),
+          "95% band, beside the target that its answers were promised and the one in force now. By the time the label "
+          "came.",
+          (Query(_of_class("observed_recall:target7d"), "promised"),
+           Query(f"max by (class) (equipoise_policy_target_recall_ratio{{{CLASS}}})", "target now"),
            Query(_of_class("estimated_flag_recall:ratio24h"), "by probabilities, 24 h"))),
     _band("precision", "Precision of $class, 7 d", "Share of audited images called the class that are of it, with "
           "its 95% band, beside estimates without labels.",

@@ -15,6 +15,8 @@ PRIOR_FACTOR = 2.0
 """Estimated prevalence over the configured prior, or the reverse."""
 FEWEST_AUDITED = 20
 """Effective audited images of a class below which no recall is judged."""
+TARGETED = 0.95
+"""Share of a class's audited labels whose own policy promised a recall of it, at or below which none is judged."""
 ECE, ECE_SCORE = 0.05, 4.0
 ERROR_SHARE, FEWEST_REQUESTS = 0.05, 20
 AUTH_FAILURES_AN_HOUR = 100

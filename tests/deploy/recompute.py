@@ -15,7 +15,7 @@ SECONDS = {"5m": 300, "1h": 3600, "24h": 86_400, "7d": 604_800}
 RULES = dict[str, dict[Labels, float]]
 Pair = tuple[np.ndarray, np.ndarray]
 PARTS = ("weight", "squared_weight", "true_positive_weight", "true_positive_squared_weight",
-         "called_weight", "called_squared_weight")  # fmt: skip
+         "called_weight", "called_squared_weight", "targeted_weight", "target_weight")  # fmt: skip
 TRIPLES = {
     "raw_predictions": ("raw_predictions", "raw_prediction", "raw"),
     "decisions": ("decisions", "decision", "decision"),
@@ -249,6 +249,10 @@ class _Model:
             audited[part] = self._inc(f"feedback_audit_{part}_total", w)
             self._put(f"model_class:equipoise_feedback_audit_{part}:increase{w}", audited[part])
         self._shares(w, audited)
+        targeted = np.where(audited["targeted_weight"] > 0, audited["targeted_weight"], np.nan)
+        self._put(f"model_class:equipoise_observed_recall:target{w}", audited["target_weight"] / targeted)
+        share = np.where(audited["weight"] > 0, audited["targeted_weight"] / audited["weight"], np.nan)
+        self._put(f"model_class:equipoise_observed_recall:targeted{w}", share)
         self._calibration(w, float(audited["squared_weight"].sum()))
 
     def _shares(self, w: str, audited: dict[str, np.ndarray]) -> None:

@@ -54,6 +54,19 @@ def constant(name: str, value: float, **wanted: str) -> Disturb:
     return lambda one: replace(one, lines=(Line(value, 0, one.lines[0].count),)) if _matches(one, name, wanted) else one
 
 
+def early(*names: str, steps: int) -> Disturb:
+    """Counters that count for so many steps, and nothing after."""
+
+    def disturb(one: Series) -> Series:
+        if not any(_matches(one, name, {}) for name in names):
+            return one
+        (line,) = one.lines
+        last = line.first + steps * line.slope
+        return replace(one, lines=(replace(line, count=steps + 1), Line(last, 0, line.count - steps - 1)))
+
+    return disturb
+
+
 def gone(name: str) -> Disturb:
     return lambda one: None if _matches(one, name, {}) else one
 
@@ -78,7 +91,8 @@ def both(alert: str, of: dict[str, str]) -> tuple[dict[str, str], ...]:
 HITS = ("feedback_audit_true_positive_weight", "feedback_audit_true_positive_squared_weight")
 AUDITED = tuple(f"feedback_audit_{part}" for part in (
     "weight", "squared_weight", "true_positive_weight", "true_positive_squared_weight", "called_weight",
-    "called_squared_weight"))  # fmt: skip
+    "called_squared_weight", "targeted_weight", "target_weight"))  # fmt: skip
+PROMISED = ("feedback_audit_targeted_weight", "feedback_audit_target_weight")
 CALIBRATION = ("calibration_weight", "calibration_confidence", "calibration_hits")
 DECIDED = ("decisions", "expected_decisions", "expected_decision_variance")
 FLAGGED = ("flags", "expected_flags", "expected_flag_variance")
@@ -135,6 +149,13 @@ SCENARIOS = (
              tuple(page("ObservedRecallBelowTarget", RARE, window=window) for window in ("24h", "7d"))),
     Scenario("recall may be below its target", (
         times(0.94, *HITS, **{"class": "rare"}),)),
+    Scenario("a target rises above the recall of answers that were promised less", (
+        times(2.5, *AUDITED, *CALIBRATION), times(0.875 / 0.95, *HITS, **{"class": "rare"}),
+        times(0.85 / 0.9, "feedback_audit_target_weight", **{"class": "rare"}),
+        early(*AUDITED, *CALIBRATION, steps=2),
+        becomes("policy_target_recall_ratio", Line(0.85, 0, 3), Line(0.95, 0, 4), **{"class": "rare"}))),
+    Scenario("recall is below the target of a class that only half of the labels were promised", (
+        times(0.8, *HITS, **{"class": "rare"}), times(0.5, *PROMISED, **{"class": "rare"}))),
     Scenario("recall of a few images", (
         times(0.02, *AUDITED), times(0.2, *HITS))),
     Scenario("only reviewed flags are labelled", (

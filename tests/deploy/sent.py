@@ -80,12 +80,16 @@ def labelled(bundle: Bundle, every: Iterable[Sent], weights: dict[str, float], r
     sums: Sums = Counter()
     for sent in every:
         policy, _, d = sent.decided(bundle)
+        promised = sent.policy["rule"].get("targets", {})
         called = np.where(policy.rule.can_flag, d.flags, d.labels[:, None] == np.arange(len(bundle.classes)))
         for i, answer in enumerate(sent.answers):
             w, true = weights.get(answer["id"], 0.0), int(sent.truth[i])
             if not w and answer["id"] not in reviewed:
                 continue
             _label(sums, bundle.classes, true, called[i], w)
+            if (name := bundle.classes[true]) in promised:
+                sums["feedback_audit_targeted_weight_total", name] += w
+                sums["feedback_audit_target_weight_total", name] += w * promised[name]
             if w:
                 confidence = float(d.probabilities[i].max())
                 edge = f"{BINS[np.searchsorted(BINS, confidence)]:.1f}"

@@ -175,6 +175,16 @@ def test_observed_recall_is_that_of_the_labels(live: Live) -> None:
             assert (right.low[k], right.high[k]) == pytest.approx((exact["low"], exact["high"]), abs=1e-6)
 
 
+def test_promised_recall_is_that_of_the_answers_own_policies(live: Live) -> None:
+    """Blue had a target from the start, green only in the second policy, red never."""
+    _, found = live.moments[MOMENTS[-1]].recorded["equipoise-quality-24h"]
+    target, share = (by_class(found[f"model_class:equipoise_observed_recall:{part}24h"])
+                     for part in ("target", "targeted"))  # fmt: skip
+    assert target == pytest.approx({"blue": 0.5, "green": 0.5}, rel=1e-9)
+    assert (share["blue"], share["red"]) == pytest.approx((1, 0))
+    assert 0 < share["green"] < 1
+
+
 def test_labels_of_reviewed_flags_leave_recall_alone(live: Live) -> None:
     without = labelled(live.bundle, live.sent, live.weights, set())
     labels = live.moments[MOMENTS[0]].labels

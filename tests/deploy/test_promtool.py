@@ -64,6 +64,18 @@ def test_a_wrong_rule_is_caught(folder: Path, tmp_path: Path, right: str, wrong:
         ("> 1.25\n", "> 1.1\n", "30m", "a class grows by a fifth, beyond chance"),
         (">= 20\n", ">= 2\n", "30m", "recall of a few images"),
         ("_corrected24h\n", "_corrected24h - 0.1\n", "30m", "recall may be below its target"),
+        (
+            "< model_class:equipoise_observed_recall:target24h\n",
+            "< max without (instance, pod) (equipoise_policy_target_recall_ratio)\n",
+            "30m",
+            "a target rises above the recall of answers that were promised less",
+        ),
+        (
+            "targeted7d > 0.95\n",
+            "targeted7d > 0.4\n",
+            "30m",
+            "recall is below the target of a class that only half of the labels were promised",
+        ),
         ("unless on", "and on", "30m", "labels are not the policy's"),
         (
             "abs(model_class:equipoise_raw_predictions:zscore1h) > 3.0\n",

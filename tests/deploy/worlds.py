@@ -13,6 +13,7 @@ CLASSES = ("common", "some", "rare")
 CONFUSION = np.array([[0.97, 0.2, 0.1], [0.02, 0.75, 0.15], [0.01, 0.05, 0.75]])
 """P(raw i given true j)."""
 PRIORS = np.array([0.9, 0.08, 0.02])
+TARGETS = np.array([0.8, 0.85, 0.9])
 SHARES = CONFUSION @ PRIORS
 BINS = [f"{upper / 10:.1f}" for upper in range(1, 11)]
 EDGES = ["0.1", "0.5", "0.9", "0.99", "1.0", "+Inf"]
@@ -47,7 +48,7 @@ def gauge(name: str, of: Mapping[str, str]) -> float:
         "reference_raw_fpr_ratio": (SHARES - np.diag(CONFUSION) * PRIORS) / (1 - PRIORS),
         "reference_flag_recall_ratio": np.array([0.98, 0.93, 0.95]),
         "policy_threshold_ratio": np.array([0.5, 0.2, 0.1]),
-        "policy_prior_ratio": PRIORS, "policy_target_recall_ratio": np.array([0.8, 0.85, 0.9]),
+        "policy_prior_ratio": PRIORS, "policy_target_recall_ratio": TARGETS,
     }  # fmt: skip
     if name in by_class:
         return float(by_class[name][k])
@@ -145,8 +146,9 @@ def _rate(name: str, of: Mapping[str, str]) -> float:
         part = {"weight": 1.0, "confidence": 0.6 * middle, "hits": 0.5 * middle}
         return 5 * part[name.split("_")[1]]
     if name.startswith("feedback_audit"):
-        return 4 * {"weight": 2.0, "squared": 5.0, "true": 1.2, "called": 2.2}[name.split("_")[2]] * (
-            2.5 if name.endswith("called_squared_weight_total") else 1)  # fmt: skip
+        part = {"weight": 2.0, "squared": 5.0, "true": 1.2, "called": 2.2, "targeted": 1.9 * (k > 0),
+                "target": 1.6 * (k > 0)}  # fmt: skip
+        return 4 * part[name.split("_")[2]] * (2.5 if name.endswith("called_squared_weight_total") else 1)
     return 1000 * share if "class" in of else 800.0
 
 
@@ -170,6 +172,7 @@ def calm(name: str, of: Mapping[str, str]) -> float:
         "feedback_audit_weight": 40.0, "feedback_audit_squared_weight": 80.0,
         "feedback_audit_true_positive_weight": 38.0, "feedback_audit_true_positive_squared_weight": 76.0,
         "feedback_audit_called_weight": 42.0, "feedback_audit_called_squared_weight": 84.0,
+        "feedback_audit_targeted_weight": 40.0, "feedback_audit_target_weight": 40.0 * float(TARGETS[k]),
     }  # fmt: skip
     short = name.removesuffix("_total")
     if short in table:
