@@ -56,8 +56,7 @@ class AnswerLog:
     def note(self, ids: Sequence[str], revision: int, decisions: Decisions, logits: Logits) -> None:
         """Keep n answers and their calibrated logits `(n, K)`: arrays that nobody changes any more."""
         self._noted.append(_Noted(ids, revision, decisions.labels, logits, decisions.flags))
-        with self._counting:
-            self._waiting += len(ids)
+        self._count(len(ids))
         if self._waiting >= BATCH:
             self._full.set()
             self._drop_oldest()
@@ -88,7 +87,7 @@ class AnswerLog:
                 self._store.append(_answers(taken))
             except StoreError as error:
                 self._noted.extendleft(reversed(taken))
-                self._count(taken, 1)
+                self._count(_size(taken))
                 self._drop_oldest()
                 if not self._down:
                     log.error("answers wait to be stored: %s", error)
@@ -102,25 +101,26 @@ class AnswerLog:
 
     def _taken(self) -> list[_Noted]:
         """The oldest, about BATCH of them."""
-        taken: list[_Noted] = []
+        taken, n = list[_Noted](), 0
         with suppress(IndexError):  # other threads add, and drop the oldest
-            while _size(taken) < BATCH:
+            while n < BATCH:
                 taken.append(self._noted.popleft())
-        self._count(taken, -1)
+                n += len(taken[-1].ids)
+        self._count(-n)
         return taken
 
     def _drop_oldest(self) -> None:
-        gone: list[_Noted] = []
+        gone = 0
         with suppress(IndexError):
-            while self._waiting - _size(gone) > MOST_WAITING:
-                gone.append(self._noted.popleft())
+            while self._waiting - gone > MOST_WAITING:
+                gone += len(self._noted.popleft().ids)
         if gone:
-            self._count(gone, -1)
-            self._dropped(_size(gone))
+            self._count(-gone)
+            self._dropped(gone)
 
-    def _count(self, noted: list[_Noted], sign: int) -> None:
+    def _count(self, n: int) -> None:
         with self._counting:
-            self._waiting += sign * _size(noted)
+            self._waiting += n
 
 
 class _Pruner:
