@@ -8,10 +8,14 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from hypothesis import settings
 from onnx import TensorProto, helper
 from PIL import Image
 
 from decision import Bundle, Holdout, InputSpec, Manifest, load_bundle, save_bundle
+
+settings.register_profile("untimed", deadline=None)  # how long an example takes says how busy the machine is
+settings.load_profile("untimed")
 
 CLASSES = ("red", "green", "blue")
 SPEC = InputSpec(height=4, width=6, channels=3)
