@@ -132,15 +132,21 @@ def by_class(values: dict[Labels, float]) -> dict[str, float]:
     return found
 
 
+EDGE = 0.05
+
+
 def test_counts_of_rules_are_the_requests(live: Live) -> None:
-    """Where the window holds all of them; increase() goes on from the last scrape to the evaluation."""
+    """Where the window holds all of them; increase() goes on from the last scrape to the evaluation.
+
+    That is less than 1% where scrapes come on time, and more where a busy machine delays them: EDGE.
+    """
     moment = live.moments[MOMENTS[-1]]
     _, found = moment.recorded["equipoise-drift-24h"]
     for metric in ("raw_predictions", "decisions", "flags", "posterior_mass", "expected_raw_predictions"):
         counts = {name: moment.counts[f"{metric}_total", name] for name in live.bundle.classes}
-        assert by_class(found[f"model_class:equipoise_{metric}:increase24h"]) == pytest.approx(counts, rel=0.01), metric
+        assert by_class(found[f"model_class:equipoise_{metric}:increase24h"]) == pytest.approx(counts, rel=EDGE), metric
     (n,) = found["model:equipoise_raw_predictions:increase24h"].values()
-    assert n == pytest.approx(moment.counts["confidence_count", ""], rel=0.01)
+    assert n == pytest.approx(moment.counts["confidence_count", ""], rel=EDGE)
 
 
 def observed_recall(live: Live) -> ClassFigures:
