@@ -84,12 +84,12 @@ def compare(folder: Path, classes: int, workers: int, rounds: int) -> int:
     from prometheus_client import CollectorRegistry, generate_latest
     from prometheus_client.multiprocess import MultiProcessCollector
 
-    from service.exposition import Sums
+    from service.exposition import TallyCollector
     from service.rows import Rows
 
     bundle: Any = SimpleNamespace(manifest=SimpleNamespace(name=MODEL[0], version=MODEL[1]))
     ours, theirs = CollectorRegistry(), CollectorRegistry()
-    ours.register(Sums(folder, bundle, Rows(names(classes), np.arange(classes))))
+    ours.register(TallyCollector(folder, bundle, Rows(names(classes), np.arange(classes))))
     MultiProcessCollector(theirs, path=str(folder))
     texts = [cast("bytes", generate_latest(registry)) for registry in (ours, theirs)]
     assert samples(texts[0]) == samples(texts[1]), "the two say different things"

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from decision import Bundle, Decisions, ImageError, read_image
 from decision.arrays import Logits
@@ -79,15 +80,14 @@ class Answering:
         self, ids: list[str], enforced: Enforced, logits: Logits, decisions: Decisions, explained: list[bool]
     ) -> list[dict[str, Any]]:  # fmt: skip
         policy, model, revision = enforced.policy, self._bundle.id, enforced.revision
-        flags: list[list[str]] = [[] for _ in ids]
-        for i, k in zip(*(found.tolist() for found in decisions.flags.nonzero()), strict=True):
-            flags[i].append(policy.classes[k])
+        flagged: NDArray[np.bool_] = np.logical_or.reduce(decisions.flags, axis=1)
         answers = []
         for i, (own, label, row) in enumerate(
             zip(ids, decisions.labels.tolist(), decisions.probabilities.tolist(), strict=True)
         ):
             answers.append({
-                "id": own, "label": policy.label(label), "abstained": label < 0, "flags": flags[i],
+                "id": own, "label": policy.label(label), "abstained": label < 0,
+                "flags": policy.named(decisions.flags[i]) if flagged[i] else [],
                 "probabilities": dict(zip(policy.classes, row, strict=True)), "policy_revision": revision,
                 "model": model,
             })  # fmt: skip

@@ -26,10 +26,10 @@ class ShiftDocument(BaseModel):
 class ClassDriftDocument(BaseModel):
     """One class, or the rest: raw predictions free of the policy, what was decided and flagged, posterior mass.
 
-    `prior` is the deployment prior in force, `prevalence` the live prior estimated by EM and, from raw predictions
-    alone, by RLLS; `precision` is that of what is called the class, at the estimated priors. `effective_images` says
-    for how many answers the reference of raw predictions stands. `state` and `verdict` are those of raw predictions or
-    of mass, whichever is worse.
+    `prior` is the deployment prior in force, `estimated_prevalence` the live prior by EM and, from raw predictions
+    alone, by RLLS (beyond 200 classes by BBSE); `precision` is that of what is called the class, at the estimated
+    priors. `effective_images` says for how many answers the reference of raw predictions stands. `state` and `verdict`
+    are those of raw predictions or of mass, whichever is worse.
     """
 
     raw: ShiftDocument
@@ -38,8 +38,8 @@ class ClassDriftDocument(BaseModel):
     mass: ShiftDocument
     effective_images: float
     prior: float
-    prevalence: IntervalDocument | None
-    prevalence_rlls: IntervalDocument | None
+    estimated_prevalence: IntervalDocument | None
+    estimated_prevalence_rlls: IntervalDocument | None
     precision: IntervalDocument | None
     state: State
     verdict: str
@@ -128,7 +128,7 @@ def _classes(
             raw=_shift(raw), decision=_shift(shifts["decision"][row]), mass=_shift(mass),
             flag=_shift(shifts["flag"][row]) if can_flag[row] else None,
             effective_images=raw.images, prior=float(priors[row]),
-            prevalence=em and interval(em), prevalence_rlls=rlls and interval(rlls),
+            estimated_prevalence=em and interval(em), estimated_prevalence_rlls=rlls and interval(rlls),
             precision=None if k is None or found.precision is None else interval(found.precision.at(k)),
             state=said.state, verdict=said.words,
         )  # fmt: skip

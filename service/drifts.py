@@ -55,9 +55,8 @@ class Drifts:
         now = time.time()
         with suppress(StoreError):  # what can be read is told, were nothing to be written
             self._snapshots.keep()  # this host's counts up to now; those of others are up to a minute old
-        increase = self._store.increase(
-            round(1000 * (now - seconds)), round(1000 * (now + HOUR))
-        )  # a clock may be ahead
+        ahead = now + HOUR  # as another host's clock may be
+        increase = self._store.increase(round(1000 * (now - seconds)), round(1000 * ahead))
         enforced = self._policies.current()
         policy = enforced.policy
         probabilities = self._answers.sampled(now - seconds, SAMPLED).probabilities

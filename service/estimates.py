@@ -34,12 +34,16 @@ class LiveEstimates:
     why_not: tuple[str, ...]
 
     @property
+    def best(self) -> PriorsEstimate | None:
+        """The more efficient of the two that are known."""
+        return self.em or self.rlls
+
+    @property
     def proposed(self) -> Priors | None:
-        """Priors `(K,)` to take: EM's, none of them below that of half an answer."""
-        best = self.em or self.rlls
-        if best is None:
+        """Priors `(K,)` to take: the best estimate's, none of them below that of half an answer."""
+        if self.best is None:
             return None
-        priors = np.maximum(best.priors, 0.5 / self.n)
+        priors = np.maximum(self.best.priors, 0.5 / self.n)
         return np.asarray(priors / priors.sum())
 
 

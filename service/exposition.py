@@ -30,7 +30,7 @@ class Exposition:
         self._folder = folder()
         self._registry = CollectorRegistry()
         MultiProcessCollector(self._registry, path=str(self._folder))
-        self._registry.register(Sums(self._folder, bundle, rows))
+        self._registry.register(TallyCollector(self._folder, bundle, rows))
         self._registry.register(PolicyGauges(self._folder, bundle, rows, policies))
         self._registry.register(ReferenceGauges(bundle, rows, expectations, policies))
         self._alive = _hold_lock(self._folder / f"{os.getpid()}.alive")
@@ -41,7 +41,7 @@ class Exposition:
         return generate_latest(self._registry)
 
 
-class Sums(Collector):
+class TallyCollector(Collector):
     """The families of tallies."""
 
     def __init__(self, folder: Path, bundle: Bundle, rows: Rows) -> None:

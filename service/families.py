@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import get_args
 
+from service.labels import Result
 from service.tally import Layout
 
 OTHER = "__other__"
@@ -11,7 +13,7 @@ CONFIDENCES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 DELAYS = (1.0, 60.0, 600.0, 3600.0, 21_600.0, 86_400.0, 259_200.0, 604_800.0, 1_209_600.0)
 STAGES = ("decode", "infer", "decide")
 DESIGNS = ("audit", "review")
-RESULTS = ("accepted", "duplicate", "conflict", "unknown", "expired", "not_kept")
+RESULTS: tuple[str, ...] = get_args(Result)
 BINS = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9", "1.0")
 CLOSED: Mapping[str, tuple[str, ...]] = {"stage": STAGES, "design": DESIGNS, "result": RESULTS, "bin": BINS}
 """The label values of each axis but that of classes."""

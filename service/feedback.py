@@ -79,7 +79,7 @@ async def get_quality(request: Request) -> Response:
     window, seconds = query.duration(request, "window", usually="7d", most=OBSERVED_DAYS * DAY)
     enforced = await asyncio.to_thread(worker.policies.current)
     now = time.time()
-    cohorts = await worker.qualities.of(seconds, split, enforced)
+    cohorts = await worker.qualities.of(seconds, split)
     document = QualityDocument(**{
         "model": worker.bundle.id, "window": window, "from": _time(1000 * (now - seconds)), "to": _time(1000 * now),
         "policy_revision": enforced.revision, "cohorts": cohorts,

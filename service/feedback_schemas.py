@@ -80,7 +80,7 @@ class ReviewDocument(BaseModel):
 
 
 class ClassQualityDocument(BaseModel):
-    """Of one class; null where no label of an audit says anything. `target` is the recall that the policy promises."""
+    """Of one class; null where no label of an audit says anything. `target` is the recall promised with the answers."""
 
     target: float | None
     flag_recall: EstimateDocument | None

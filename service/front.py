@@ -35,7 +35,7 @@ class Front(bentoml.Service[Any]):
 
 
 async def _counted(scope: Scope, receive: Receive, send: Send) -> None:
-    begun, status, worker = time.perf_counter(), CLIENT_LEFT, app.state.worker
+    begun, status, worker, path = time.perf_counter(), CLIENT_LEFT, app.state.worker, scope["path"]
 
     async def watch(message: Message) -> None:
         nonlocal status
@@ -43,7 +43,6 @@ async def _counted(scope: Scope, receive: Receive, send: Send) -> None:
             status = message["status"]
         await send(message)
 
-    path = scope["path"]
     try:
         if path == "/predict" and scope["method"] == "POST":
             scope["app"] = app

@@ -43,11 +43,10 @@ class Metrics:
                                     ("route",), buckets=DURATIONS, registry=registry)  # fmt: skip
         self._routes: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._sizes = Histogram("equipoise_batch_size", "Images of a batch.", buckets=BATCHES, registry=registry)
-        waiting = Gauge("equipoise_waiting_requests", "Images that wait or are worked on.", registry=registry,
-                        multiprocess_mode="livesum")  # fmt: skip
-        self._waiting = waiting
+        self._waiting = Gauge("equipoise_waiting_requests", "Images that waited when the last batch began.",
+                              registry=registry, multiprocess_mode="livesum")  # fmt: skip
         self._turned_away = Counter("equipoise_refused_requests_total", "Images refused at once, for want of time.",
-                                 registry=registry)  # fmt: skip
+                                    registry=registry)  # fmt: skip
         failures = Counter("equipoise_auth_failures_total", "Requests turned away for want of a token with the scope.",
                            ("reason",), registry=registry)  # fmt: skip
         self._failures = {reason: failures.labels(reason) for reason in get_args(Reason)}

@@ -9,9 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from decision import Bundle, PolicyDocument
+from decision import Bundle
 from decision.outcomes import Outcomes
-from decision.policy import RecallRule
 from decision.quality import CohortSums
 from decision.weighted import ClassFigures
 from service import ids
@@ -35,11 +34,23 @@ class _Cohort:
     """What is summed of one cohort while its parts are read."""
 
     sums: CohortSums | None = None
+    targeted: NDArray[np.float64] | float = 0.0
+    promised: NDArray[np.float64] | float = 0.0
     delays: list[NDArray[np.float64]] = field(default_factory=list)
+
+    @property
+    def targets(self) -> NDArray[np.float64]:
+        """The mean recall that answers promised `(K,)`, of those that did; NaN where none did."""
+        targeted = np.asarray(self.targeted, dtype=np.float64)
+        targets: NDArray[np.float64] = np.full(targeted.shape, np.nan)
+        np.divide(self.promised, targeted, out=targets, where=targeted > 0)
+        return targets
 
     def add(self, outcomes: Outcomes, delays: NDArray[np.float64]) -> None:
         part = CohortSums.of(outcomes)
         self.sums = part if self.sums is None else self.sums + part
+        self.targeted = self.targeted + (outcomes.targets > 0).sum(axis=0)
+        self.promised = self.promised + outcomes.targets.sum(axis=0)
         self.delays.append(delays[~np.isnan(delays)])
 
 
@@ -49,7 +60,7 @@ class Observed:
     def __init__(self, bundle: Bundle, outcomes: OutcomeReader) -> None:
         self._classes, self._outcomes = bundle.classes, outcomes
 
-    def cohorts(self, seconds: float, split: Split | None, policy: PolicyDocument) -> list[CohortDocument]:
+    def cohorts(self, seconds: float, split: Split | None) -> list[CohortDocument]:
         """Of the answers of the last so many seconds, whole or split, the newest cohort first."""
         now = time.time()
         found: dict[int, _Cohort] = defaultdict(_Cohort)
@@ -60,11 +71,9 @@ class Observed:
             for key in np.unique(keys).tolist():
                 one = keys == key
                 found[key].add(_where(part.outcomes, one), part.delays[one])
-        targets = policy.rule.targets if isinstance(policy.rule, RecallRule) else {}
-        return [self._document(_name(key, split), cohort, targets)
-                for key, cohort in sorted(found.items(), reverse=True)]  # fmt: skip
+        return [self._document(_name(key, split), cohort) for key, cohort in sorted(found.items(), reverse=True)]
 
-    def _document(self, name: str, cohort: _Cohort, targets: dict[str, float]) -> CohortDocument:
+    def _document(self, name: str, cohort: _Cohort) -> CohortDocument:
         sums, delays = cohort.sums, np.concatenate(cohort.delays)
         assert sums is not None
         bins, error = sums.bins, sums.bins.error()
@@ -75,10 +84,10 @@ class Observed:
             reviewed=sums.reviewed,
             calibration=None if error is None else CalibrationDocument(error=error, n=bins.n, n_eff=bins.n_eff),
             delay=_delay(delays) if len(delays) else None,
-            classes=self._by_class(sums, targets),
+            classes=self._by_class(sums, cohort.targets.tolist()),
         )  # fmt: skip
 
-    def _by_class(self, sums: CohortSums, targets: dict[str, float]) -> dict[str, ClassQualityDocument]:
+    def _by_class(self, sums: CohortSums, targets: list[float]) -> dict[str, ClassQualityDocument]:
         figures = {
             "flag_recall": sums.flags.recall(), "flag_precision": sums.flags.precision(),
             "label_recall": sums.labels.recall(), "label_precision": sums.labels.precision(),
@@ -86,7 +95,7 @@ class Observed:
         reviews = np.stack([sums.reviews.n, sums.reviews.flagged, sums.reviews.labelled], axis=1).tolist()
         return {
             name: ClassQualityDocument(
-                target=targets.get(name),
+                target=None if np.isnan(targets[k]) else targets[k],
                 review=ReviewDocument(labels=reviews[k][0], flagged=reviews[k][1], labelled=reviews[k][2]),
                 **{figure: _estimate(estimates, k) for figure, estimates in figures.items()},
             )
@@ -118,10 +127,11 @@ def _where(outcomes: Outcomes, some: NDArray[np.bool_]) -> Outcomes:
 
 
 def _nothing(classes: int) -> Outcomes:
-    none, nobody = np.empty(0, np.int64), np.empty((0, classes), np.bool_)
+    none, nobody, nothing = np.empty(0, np.int64), np.empty((0, classes), np.bool_), np.empty(0)
     return Outcomes(
-        none, nobody, nobody, np.empty((0, classes)), none, np.empty(0), np.empty(0), np.empty(0, np.bool_), none
-    )
+        labels=none, flags=nobody, can_flag=nobody, targets=np.empty((0, classes)), top=none, confidence=nothing,
+        weights=nothing, known=np.empty(0, np.bool_), truth=none,
+    )  # fmt: skip
 
 
 def _estimate(found: ClassFigures, k: int) -> EstimateDocument | None:

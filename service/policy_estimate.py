@@ -43,7 +43,7 @@ def _lines(found: dict[str, Any], window: str) -> Iterator[str]:
     yield ""
     rows = [["class", "in force", "estimated"]]
     for name, own in found["classes"].items():
-        live = own["prevalence"] or own["prevalence_rlls"]
+        live = own["estimated_prevalence"] or own["estimated_prevalence_rlls"]
         if live is not None:
             low, value, high = (f"{100 * live[key]:.3g}" for key in ("low", "value", "high"))
             rows.append([name, f"{100 * own['prior']:.3g}", f"{value} [{low}, {high}]"])

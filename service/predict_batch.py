@@ -54,7 +54,7 @@ async def _room(asked: list[asyncio.Task[bytes]], worker: Worker) -> None:
     """Read on only while little enough waits: the rest of the body stays with the client."""
     while True:
         open_ = [task for task in asked[-2 * MOST_AT_ONCE :] if not task.done()]
-        if len(open_) < MOST_AT_ONCE and worker.batcher.bytes_waiting < MOST_BYTES_AT_ONCE:
+        if not open_ or (len(open_) < MOST_AT_ONCE and worker.batcher.bytes_waiting < MOST_BYTES_AT_ONCE):
             return
         await asyncio.wait(open_, return_when=asyncio.FIRST_COMPLETED)
 

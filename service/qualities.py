@@ -4,7 +4,6 @@ import asyncio
 
 from service.feedback_schemas import CohortDocument
 from service.observed import Observed, Split
-from service.policies import Enforced
 from service.turn import Turn
 
 
@@ -14,7 +13,7 @@ class Qualities:
     def __init__(self, observed: Observed) -> None:
         self._observed, self._turn = observed, Turn("reports")
 
-    async def of(self, seconds: float, split: Split | None, enforced: Enforced) -> list[CohortDocument]:
+    async def of(self, seconds: float, split: Split | None) -> list[CohortDocument]:
         """Of the answers of the last so many seconds. Raises StoreError; Problem 429 where some wait already."""
         async with self._turn.taken():
-            return await asyncio.to_thread(self._observed.cohorts, seconds, split, enforced.policy.document)
+            return await asyncio.to_thread(self._observed.cohorts, seconds, split)

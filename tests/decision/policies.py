@@ -31,7 +31,7 @@ def held_out(seed: int = 0, sizes: tuple[int, ...] = (200, 150, 100, 60), groups
 
 def bundle_of(holdout: Holdout) -> Bundle:
     """As much of a bundle as a preview looks at."""
-    return SimpleNamespace(classes=CLASSES, calibration=CALIBRATION, holdout=holdout)  # type: ignore[return-value]
+    return SimpleNamespace(classes=CLASSES, calibration=CALIBRATION, holdout=holdout)
 
 
 def policy_of(rule: dict[str, Any], holdout: Holdout, classes: tuple[str, ...] = CLASSES, **document: Any) -> Policy:

@@ -95,7 +95,7 @@ def test_permuting_the_classes_permutes_the_rows() -> None:
     document = PolicyDocument.model_validate({"rule": RULES[2], "abstain_below": 0.5})
     policy = compile_policy(document, classes, calibration, PRIORS[order], other)
     bundle = bundle_of(other)
-    bundle.classes, bundle.calibration = classes, calibration  # type: ignore[misc]
+    bundle.classes, bundle.calibration = classes, calibration
     one, two = (
         expectation(bundle_of(holdout), policy_of(RULES[2], holdout, abstain_below=0.5)),
         expectation(bundle, policy),
@@ -189,7 +189,7 @@ def many_classes(k: int, n: int) -> tuple[Bundle, Policy]:
     classes, calibration = tuple(map(str, range(k))), Calibration(1.0, np.zeros(k))
     policy = compile_policy(PolicyDocument(), classes, calibration, np.full(k, 1 / k), holdout)
     bundle = bundle_of(holdout)
-    bundle.classes, bundle.calibration = classes, calibration  # type: ignore[misc]
+    bundle.classes, bundle.calibration = classes, calibration
     return bundle, policy
 
 
@@ -226,7 +226,7 @@ def test_what_does_not_fit_is_named() -> None:
     with pytest.raises(ValueError, match="expected held-out images, got none"):
         expectation(bundle_of(empty), policy)
     with pytest.raises(TypeError, match="expected a Policy"):
-        expectation(bundle_of(holdout), {"rule": "argmax"})  # type: ignore[arg-type]
+        expectation(bundle_of(holdout), {"rule": "argmax"})
     with pytest.raises(ValueError, match="for the classes"):
         expectation(bundle_of(holdout), policy_of(RULES[0], holdout, tuple("dcba")))
 

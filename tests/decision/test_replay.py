@@ -135,4 +135,4 @@ def test_policies_of_other_classes_are_refused() -> None:
     with pytest.raises(ValueError, match="^expected a policy for the classes \\['a', .*, got one for"):
         replay(POLICIES[0], other, np.full((1, K), 0.25))
     with pytest.raises(TypeError, match="^expected a Policy, .* got dict$"):
-        replay(POLICIES[0], {"rule": "argmax"}, np.full((1, K), 0.25))  # type: ignore[arg-type]
+        replay(POLICIES[0], {"rule": "argmax"}, np.full((1, K), 0.25))

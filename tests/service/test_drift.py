@@ -176,8 +176,8 @@ def test_a_shift_is_told_in_words_with_its_estimate(shifted: Server) -> None:
     assert "× what the priors then in force imply, n = 400, beyond chance" in blue["verdict"]
     assert "configured 0.100" in blue["verdict"]
     assert found["kept"] == 400
-    assert blue["prevalence_rlls"]["low"] < 0.6 < blue["prevalence_rlls"]["high"]
-    assert blue["prevalence"] is None
+    assert blue["estimated_prevalence_rlls"]["low"] < 0.6 < blue["estimated_prevalence_rlls"]["high"]
+    assert blue["estimated_prevalence"] is None
     assert "EM is left out" in " ".join(found["not_known"]), "its probabilities are made up"
     assert blue["precision"]["low"] < blue["precision"]["value"] < blue["precision"]["high"]
     assert sum(found["estimated_priors"].values()) == pytest.approx(1)

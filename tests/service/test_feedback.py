@@ -19,7 +19,7 @@ import sqlalchemy as sa
 import service.answers
 import service.audits
 import service.labels
-from decision import Bundle, parse_policy
+from decision import Bundle
 from decision.outcomes import Outcomes
 from service import ids
 from service.answers import Answers, AnswerStore
@@ -322,7 +322,7 @@ def test_pruning_keeps_what_was_drawn_or_labelled_for_ninety_days(
     now = time.time()
     assert sum(state.answers.prune(now + 20 * DAY)) == 300 - len(drawn) - 20
     assert {UUID(one).bytes for one in state.answers.last(999).ids} == drawn | set(reviewed)
-    (whole,) = state.observed.cohorts(DAY, None, parse_policy({}))
+    (whole,) = state.observed.cohorts(DAY, None)
     assert (whole.audit.drawn, whole.reviewed) == (len(drawn), 20)
     assert len(state.rows(draws)) == 1
     assert sum(state.answers.prune(now + 91 * DAY)) == len(drawn) + 20
@@ -356,7 +356,7 @@ def test_quality_is_that_of_the_labelled_audit(state: State, design: Any) -> Non
     state.add(*(Label(one, label, replace=True) for one, label in truth.items()))  # the newest counts
     outside = [one for one in own if one not in truth][:100]
     state.add(*((one, "green") for one in outside))
-    (whole,) = state.observed.cohorts(3600, None, parse_policy(POLICY))
+    (whole,) = state.observed.cohorts(3600, None)
     for k, name in enumerate(CLASSES):
         one = whole.classes[name]
         assert one.label_recall is not None
@@ -390,24 +390,26 @@ def test_cohorts_are_by_the_time_of_the_answer(state: State) -> None:
     young = state.give(50, age=10, seed=1, revision=2)
     old = state.give(50, age=3 * DAY, seed=2)[:1]
     state.add(*((one, "green") for one in young + old))
-    by_revision = state.observed.cohorts(7 * DAY, "revision", parse_policy({}))
+    by_revision = state.observed.cohorts(7 * DAY, "revision")
     assert [(one.cohort, one.reviewed) for one in by_revision] == [("2", 50), ("1", 1)]
     assert by_revision[0].classes["green"].review.flagged <= 50
-    by_day = state.observed.cohorts(7 * DAY, "day", parse_policy({}))
+    promised = [one.classes["green"].target for one in by_revision]
+    assert promised == [None, 0.5], "what each revision promised, not what is promised now"
+    by_day = state.observed.cohorts(7 * DAY, "day")
     days = {f"{datetime.fromtimestamp(ids.milliseconds(one) / 1000, UTC):%F}" for one in young + old}
     assert [one.cohort for one in by_day] == sorted(days, reverse=True)
     assert sum(one.reviewed for one in by_day) == 51
-    (recent,) = state.observed.cohorts(3600, None, parse_policy({}))
+    (recent,) = state.observed.cohorts(3600, None)
     assert recent.reviewed == 50
 
 
 def test_no_data_is_null(state: State) -> None:
     state.give(20)
-    (whole,) = state.observed.cohorts(3600, None, parse_policy({}))
+    (whole,) = state.observed.cohorts(3600, None)
     assert (whole.audit.drawn, whole.audit.completeness, whole.calibration, whole.delay) == (0, None, None, None)
     for one in whole.classes.values():
         assert (one.flag_recall, one.flag_precision, one.label_recall, one.label_precision) == (None,) * 4
-    assert state.observed.cohorts(3600, "day", parse_policy({})) == []
+    assert state.observed.cohorts(3600, "day") == []
 
 
 # Over HTTP

@@ -51,7 +51,7 @@ def policy(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, 
         try:
             code = main(arguments)
         except SystemExit as exited:  # argparse
-            code = exited.code  # type: ignore[assignment]
+            code = exited.code
         return code, *capsys.readouterr()
 
     return run
@@ -119,7 +119,7 @@ def test_what_is_printed_as_json_is_what_the_service_says(
          PRIORS | {"rule": BOTH | {"targets": {"red": 0.3}, "priority": None}}),
         (PRIORS | {"rule": BOTH}, ["--recall", "green=0.3", "--recall", "red=0.3"],
          PRIORS | {"rule": BOTH | {"targets": {"red": 0.3, "green": 0.3}}}),
-        (RECALL, ["--covers", "label"], PRIORS | {"rule": RECALL["rule"] | {"covers": "label"}}),  # type: ignore[operator]
+        (RECALL, ["--covers", "label"], PRIORS | {"rule": RECALL["rule"] | {"covers": "label"}}),
         (PRIORS, ["--priors", "uniform"], PRIORS | {"deployment_priors": "uniform"}),
     ],
 )  # fmt: skip

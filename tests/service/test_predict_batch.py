@@ -1,13 +1,18 @@
 """Many images in one request: each has its own answer or problem, whatever its neighbours are."""
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import cast
 
 import httpx
 import psutil
 import pytest
 
 from service.limits import MOST_IMAGES
+from service.predict_batch import MOST_BYTES_AT_ONCE, _room
+from service.worker import Worker
 from tests.conftest import noise, png
 from tests.service.conftest import Server, scrape, total
 from tests.service.test_problems import check
@@ -126,3 +131,15 @@ def test_who_leaves_in_the_middle_leaves_nothing_behind(start: Callable[..., Ser
     assert httpx.post(f"{server.url}/predict", files={"image": GOOD[0]}).status_code == 200
     assert "Traceback" not in server.log
     assert "never retrieved" not in server.log
+
+
+def test_what_others_sent_holds_nobody_up_who_waits_for_nothing() -> None:
+    """The queue is full of others' images, and none of its own is left: it reads on."""
+
+    async def run() -> None:
+        done: list[asyncio.Task[bytes]] = [asyncio.create_task(asyncio.sleep(0, b""))]
+        await asyncio.wait(done)
+        full = SimpleNamespace(batcher=SimpleNamespace(bytes_waiting=MOST_BYTES_AT_ONCE))
+        await asyncio.wait_for(_room(done, cast("Worker", full)), 1)
+
+    asyncio.run(run())
