@@ -9,6 +9,7 @@ from typing import Any, NoReturn, get_args
 
 from decision.bundle import NAME_PATTERN
 from decision.certificates import Covers
+from decision.images import Resize
 from training import read
 from training.augment import KINDS
 from training.config import AugmentedClasses, Compile, Machine, Precision, TrainingConfig
@@ -216,6 +217,8 @@ def _data_options(add: Callable[..., None]) -> None:
     add("--merge", action="append", default=[], type=parse_merge, metavar="NEW=A,B",
         help="make one class of several, as birds=penguin,parrot; may be repeated")  # fmt: skip
     add("--size", type=read.size, metavar="HxW", help="resize all images; default: as they are")
+    add("--resize", choices=get_args(Resize),
+        help="draft: JPEGs are decoded at 1/2, 1/4 or 1/8 of their size first, as in the service then")  # fmt: skip
     add("--seed", type=read.seed, help="of splits, weights and batches")
     add("--workers", type=read.not_negative_count, help="processes that decode; default: one for each other core")
     add("--memory", type=read.positive, metavar="GIB",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from decision.certificates import Covers
+from decision.images import Resize
 from training.augment import Kind
 from training.dataset import Dataset, Flips
 from training.imbalance import Imbalance
@@ -45,6 +46,7 @@ class TrainingConfig:
     merge: tuple[tuple[str, tuple[str, ...]], ...] = ()
     skip_broken: bool = False
     size: tuple[int, int] | None = None
+    resize: Resize = "bilinear"
     augment: Kind = "light"
     augment_classes: AugmentedClasses = "all"
     flips: Flips | None = None

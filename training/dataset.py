@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from decision import InputSpec, to_input
+from decision.images import Resize
 from training.decoding import Reading
 from training.encoded import NO_FILES, Paths, printable
 from training.errors import DataError
@@ -43,6 +44,7 @@ class Dataset:
     groups: NDArray[np.int64]
     parts: NDArray[np.str_]
     flips: Flips = "none"
+    resize: Resize = "bilinear"
     files: ImageFiles | None = None
     unreadable: tuple[str, ...] = ()
     not_images: Paths = NO_FILES
@@ -52,7 +54,7 @@ class Dataset:
     @property
     def input(self) -> InputSpec:
         _, height, width, channels = self.images.shape
-        return InputSpec(height, width, 3 if channels == 3 else 1)
+        return InputSpec(height, width, 3 if channels == 3 else 1, self.resize)
 
     def counts(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> NDArray[np.int64]:
         """Images of each class among the rows, `(K,)`."""
@@ -95,18 +97,18 @@ class Dataset:
 
 
 def load_dataset(
-    source: str, *, size: tuple[int, int] | None = None, flips: Flips | None = None,
+    source: str, *, size: tuple[int, int] | None = None, resize: Resize = "bilinear", flips: Flips | None = None,
     merge: Mapping[str, Sequence[str]] | None = None, memory: int | None = None, workers: int | None = None,
     skip_broken: bool = False,
 ) -> Dataset:  # fmt: skip
     """Load DATA as the command line names it.
 
-    `size` (height, width) resizes, `flips` overrules the data set, `merge` makes one class of several. The images of a
-    folder stay in their files where they would need more than `memory` bytes, by default half of what is available.
-    Files are decoded by `workers` processes, by default one for each other core. Those that are broken are left out
-    with `skip_broken`, else they raise DataError.
+    `size` (height, width) resizes, as `resize` says, `flips` overrules the data set, `merge` makes one class of
+    several. The images of a folder stay in their files where they would need more than `memory` bytes, by default half
+    of what is available. Files are decoded by `workers` processes, by default one for each other core. Those that are
+    broken are left out with `skip_broken`, else they raise DataError.
     """
-    reading = Reading(size, memory, default_workers() if workers is None else workers, skip_broken)
+    reading = Reading(size, resize, memory, default_workers() if workers is None else workers, skip_broken)
     if source == "digits":
         dataset = _digits()
     elif source in _TORCHVISION:
@@ -121,7 +123,7 @@ def load_dataset(
         raise DataError(f"expected one of {expected}, a folder of class folders or an .npz, got {source!r}{there}")
     dataset = dataset.merged(merge or {})
     images = dataset.images if size is None else _resized(dataset.images, size)
-    return replace(dataset, images=images, flips=flips or dataset.flips)
+    return replace(dataset, images=images, resize=resize, flips=flips or dataset.flips)
 
 
 def _digits() -> Dataset:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from decision import InputSpec
-from decision.images import FORMATS
+from decision.images import FORMATS, Resize
 from training.encoded import Encoded, ImageFiles, Pixels, Reader, Rows, no_images, pieces_of, quiet_pillow
 from training.errors import DataError
 from training.memory import available_memory
@@ -47,13 +47,14 @@ class Reading:
     """
 
     size: tuple[int, int] | None = None
+    resize: Resize = "bilinear"
     memory: int | None = None
     workers: int = 0
     skip_broken: bool = False
 
     def load(self, files: Encoded) -> Loaded:
         """`load_images`. DataError where a file is no image and may not be skipped, or none is one."""
-        loaded = load_images(files, self.size, self.memory, self.workers)
+        loaded = load_images(files, self)
         self.require(len(loaded.rows), loaded.unreadable)
         return loaded
 
@@ -64,36 +65,36 @@ class Reading:
             raise DataError(f"{no_images(dict(enumerate(unreadable)))}{hint}")
 
 
-def load_images(files: Encoded, size: tuple[int, int] | None, memory: int | None, workers: int) -> Loaded:
-    """Pixels in one array where they fit into `memory` bytes (None: half of what is available), else the files.
+def load_images(files: Encoded, reading: Reading) -> Loaded:
+    """Pixels in one array where they fit into memory, else the files.
 
     Every file is decoded once in either case, so that what is broken is known before hours of training.
     """
-    images = ImageFiles(files, np.arange(len(files)), survey(files, size, workers))
-    room = available_memory() // 2 if memory is None else memory
+    images = ImageFiles(files, np.arange(len(files)), survey(files, reading))
+    room = available_memory() // 2 if reading.memory is None else reading.memory
     pixels = np.empty(images.shape, dtype=np.uint8) if np.prod(images.shape, dtype=np.int64) <= room else None
-    broken = decode(images, pixels, workers)
+    broken = decode(images, pixels, reading.workers)
     rows = np.setdiff1d(images.rows, list(broken))
     kept = ImageFiles(files, rows, images.spec)
     return Loaded(kept if pixels is None else compacted(pixels, rows), kept, tuple(broken.values()))
 
 
-def survey(files: Encoded, size: tuple[int, int] | None, workers: int) -> InputSpec:
+def survey(files: Encoded, reading: Reading) -> InputSpec:
     """What the headers say: the size that most images have, no side above 224 (or the one given); grey or colour."""
     sizes: Sizes = Counter()
-    grey = True
+    grey, size = True, reading.size
     rows = np.arange(len(files))
     pieces = np.split(rows, range(HEADERS, len(rows), HEADERS))
     with progress() as bars:
         task = bars.add_task("surveying", total=len(rows), note="")
-        for piece, found in zip(pieces, in_order(_Headers(files), pieces, workers), strict=True):
+        for piece, found in zip(pieces, in_order(_Headers(files), pieces, reading.workers), strict=True):
             sizes.update(found[0])
             grey = grey and found[1]
             bars.advance(task, len(piece))
     if size is None and sizes:
         (width, height), _ = sizes.most_common(1)[0]
         size = (min(height, LARGEST_SIDE), min(width, LARGEST_SIDE))
-    return InputSpec(*size or (1, 1), 1 if grey else 3)
+    return InputSpec(*size or (1, 1), 1 if grey else 3, reading.resize)
 
 
 def decode(images: ImageFiles, into: Pixels | None, workers: int) -> dict[int, str]:

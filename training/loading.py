@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from functools import lru_cache
 
+from decision.images import Resize
 from training.compare_words import many
 from training.config import TrainingConfig
 from training.dataset import Dataset, Flips, load_dataset
@@ -20,8 +21,8 @@ def load(config: TrainingConfig, *, skip_broken: bool = False) -> Dataset:
     processes on this machine share both.
     """
     machine = config.machine
-    return _loaded(config.data, config.size, config.flips, config.merge, machine.memory, workers_of(config),
-                   machine.devices, config.skip_broken or skip_broken)  # fmt: skip
+    return _loaded(config.data, config.size, config.resize, config.flips, config.merge, machine.memory,
+                   workers_of(config), machine.devices, config.skip_broken or skip_broken)  # fmt: skip
 
 
 def workers_of(config: TrainingConfig) -> int:
@@ -32,12 +33,12 @@ def workers_of(config: TrainingConfig) -> int:
 
 @lru_cache(maxsize=1)
 def _loaded(
-    data: str, size: tuple[int, int] | None, flips: Flips | None, merge: tuple[tuple[str, Sequence[str]], ...],
-    memory: float | None, workers: int, processes: int, skip_broken: bool,
+    data: str, size: tuple[int, int] | None, resize: Resize, flips: Flips | None,
+    merge: tuple[tuple[str, Sequence[str]], ...], memory: float | None, workers: int, processes: int, skip_broken: bool,
 ) -> Dataset:  # fmt: skip
     room = available_memory() // 2 if memory is None else int(memory * 2**30)
-    return load_dataset(data, size=size, flips=flips, merge=dict(merge), memory=room // processes, workers=workers,
-                        skip_broken=skip_broken)  # fmt: skip
+    return load_dataset(data, size=size, resize=resize, flips=flips, merge=dict(merge), memory=room // processes,
+                        workers=workers, skip_broken=skip_broken)  # fmt: skip
 
 
 def name_left_out(dataset: Dataset) -> None:

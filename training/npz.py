@@ -123,7 +123,7 @@ def _images(
 
 
 def _surveyed(files: Contents, reading: Reading) -> ImageFiles:
-    return ImageFiles(files, np.arange(len(files)), survey(files, reading.size, reading.workers))
+    return ImageFiles(files, np.arange(len(files)), survey(files, reading))
 
 
 def _codes(groups: Sequence[NDArray[Any] | None], lengths: Sequence[int]) -> NDArray[np.int64]:

@@ -142,3 +142,43 @@ def test_modes_without_a_meaning_are_unsupported() -> None:
 def test_an_input_has_a_size_and_one_or_three_channels(bad: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="1 or 3 channels"):
         InputSpec(*bad)
+
+
+def smooth(width: int, height: int) -> Image.Image:
+    small = Image.fromarray(noise(2, (6, 8, 3)))
+    return small.resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize(
+    ("side", "loaded"),
+    [(1, (80, 60)), (59, (80, 60)), (60, (80, 60)), (61, (160, 120)), (120, (160, 120)), (121, (320, 240)),
+     (240, (320, 240)), (241, (640, 480)), (480, (640, 480)), (900, (640, 480))],
+)  # fmt: skip
+def test_a_draft_is_the_least_eighth_that_is_large_enough(side: int, loaded: tuple[int, int]) -> None:
+    data = encoded(smooth(640, 480), "JPEG")
+    assert decode(data, least_side=side).size == loaded
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    assert decode(encoded(smooth(640, 480), "JPEG", exif=turned), least_side=side).size == loaded[::-1]
+
+
+@pytest.mark.parametrize(("height", "width", "side"), [(32, 32, 64), (20, 32, 64), (32, 20, 64)])
+def test_a_draft_has_twice_the_longer_side_of_the_network(height: int, width: int, side: int) -> None:
+    spec = InputSpec(height, width, 3, "draft")
+    data = encoded(smooth(900, 700), "JPEG", quality=92)
+    np.testing.assert_array_equal(read_image(data, spec), to_input(decode(data, least_side=side), spec))
+    whole = read_image(data, InputSpec(height, width, 3)).astype(int)
+    assert 0 < np.abs(read_image(data, spec) - whole).mean() < 2  # slightly other pixels
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "GIF", "WEBP"])
+def test_only_jpegs_have_drafts(kind: str) -> None:
+    data = encoded(smooth(200, 100), kind)
+    np.testing.assert_array_equal(read_image(data, InputSpec(8, 8, 3, "draft")), read_image(data, InputSpec(8, 8, 3)))
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_drafts_of_other_colours(mode: str) -> None:
+    data = encoded(smooth(320, 240).convert(mode), "JPEG")
+    assert decode(data, least_side=16).size == (40, 30)
+    assert decode(data, least_side=16).mode == ("L" if mode == "L" else "RGB")

@@ -27,6 +27,7 @@ def test_every_option_of_a_run_arrives() -> None:
     config = parse([
         "run", "data/x.npz", "--method", "class-weights", "--class-weight", "dog=5", "--class-weight", "a=b=0.5",
         "--network", "lenet5", "--merge", "birds=penguin,parrot", "--merge", "cats=lion,lynx", "--size", "64x48",
+        "--resize", "draft",
         "--augment", "mixup", "--augment-classes", "rare", "--flips", "both", "--shift", "0.2", "--epochs", "3",
         "--batch-size", "32", "--learning-rate", "0.1", "--weight-decay", "0", "--patience", "2", "--seed", "7",
         "--skip-broken", "--resume", "--accelerator", "cpu", "--devices", "2", "--nodes", "3", "--precision",
@@ -35,6 +36,7 @@ def test_every_option_of_a_run_arrives() -> None:
     assert config == TrainingConfig(
         "data/x.npz", "x", method="class-weights:weighting=given", class_weight=(("dog", 5.0), ("a=b", 0.5)),
         network="lenet5", merge=(("birds", ("penguin", "parrot")), ("cats", ("lion", "lynx"))), size=(64, 48),
+        resize="draft",
         augment="mixup", augment_classes="rare", flips="both", shift=0.2, epochs=3, batch_size=32, learning_rate=0.1,
         weight_decay=0.0, patience=2, seed=7, skip_broken=True, resume=True,
         machine=Machine("cpu", 2, 3, "bf16-mixed", "off", 0, 1.5),

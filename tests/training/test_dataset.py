@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from decision import InputSpec, read_image
 from tests.conftest import noise, png
 from training.dataset import load_dataset
 from training.errors import DataError
@@ -76,6 +77,18 @@ def test_the_size_is_the_most_common_one_and_can_be_given(tmp_path: Path) -> Non
     (tmp_path / "b" / "large.png").write_bytes(png(noise(9, (40, 30, 3))))
     assert load_dataset(str(tmp_path)).images.shape == (4, 4, 6, 3)
     assert load_dataset(str(tmp_path), size=(8, 9)).images.shape == (4, 8, 9, 3)
+
+
+@pytest.mark.parametrize("memory", [0, None])
+def test_drafts_are_read_as_the_service_will(tmp_path: Path, memory: int | None) -> None:
+    for name in ("a/1.jpg", "b/2.jpg"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(png(noise(3, (120, 160, 3)), "JPEG"))
+    data = load_dataset(str(tmp_path), size=(12, 16), resize="draft", memory=memory, workers=0)
+    assert data.input == InputSpec(12, 16, 3, "draft")
+    image = (tmp_path / "a/1.jpg").read_bytes()
+    np.testing.assert_array_equal(data.images[np.array([0])][0], read_image(image, data.input))
+    assert not np.array_equal(read_image(image, data.input), read_image(image, InputSpec(12, 16, 3)))
 
 
 def test_grey_folders_stay_grey(tmp_path: Path) -> None:

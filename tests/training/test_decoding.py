@@ -20,7 +20,9 @@ SOME = [noise(seed) for seed in range(5)]
 @pytest.mark.parametrize("workers", [0, 2])
 def test_pixels_are_kept_up_to_the_last_byte_of_memory(workers: int) -> None:
     size = np.stack(SOME).nbytes
-    whole, files = (load_images(contents(*SOME), None, memory, workers).images for memory in (size, size - 1))
+    whole, files = (
+        load_images(contents(*SOME), Reading(memory=memory, workers=workers)).images for memory in (size, size - 1)
+    )
     assert isinstance(whole, np.ndarray)
     assert isinstance(files, ImageFiles)
     np.testing.assert_array_equal(whole, SOME)
@@ -31,7 +33,7 @@ def test_pixels_are_kept_up_to_the_last_byte_of_memory(workers: int) -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_broken_files_are_found_either_way(memory: int, workers: int) -> None:
     files = contents(SOME[0], b"no image", SOME[1], png(SOME[2])[:50], SOME[3])
-    loaded = load_images(files, None, memory, workers)
+    loaded = load_images(files, Reading(memory=memory, workers=workers))
     assert loaded.rows.tolist() == [0, 2, 4]
     assert [line.split()[0] for line in loaded.unreadable] == ["1", "3"]
     np.testing.assert_array_equal(loaded.images[np.arange(3)], [SOME[0], SOME[1], SOME[3]])
@@ -53,16 +55,16 @@ def test_headers_say_size_and_colour() -> None:
     for images, spec in (
         ((grey, grey), (4, 6, 1)), ((grey, SOME[0]), (4, 6, 3)), ((tall, tall, grey), (LARGEST_SIDE, 10, 1)),
     ):  # fmt: skip
-        found = survey(contents(*images), None, 0)
+        found = survey(contents(*images), Reading())
         assert (found.height, found.width, found.channels) == spec
-    assert survey(contents(tall, grey), (8, 9), 0).width == 9
+    assert survey(contents(tall, grey), Reading((8, 9))).width == 9
 
 
 @pytest.mark.filterwarnings("default")  # as a user has them
 def test_too_many_pixels_are_one_line_and_no_warning(recwarn: pytest.WarningsRecorder) -> None:
     bomb = b"BM" + (54).to_bytes(4, "little") + bytes(4) + (54).to_bytes(4, "little") + (40).to_bytes(4, "little")
     bomb += (10_000).to_bytes(4, "little") * 2 + b"\1\0\x18\0" + bytes(24)
-    loaded = load_images(contents(SOME[0], bomb), None, None, 0)
+    loaded = load_images(contents(SOME[0], bomb), Reading())
     assert "expected at most 50,000,000 pixels" in loaded.unreadable[0]
     assert not recwarn.list
 
@@ -71,10 +73,10 @@ def test_decoding_needs_the_array_and_little_more() -> None:
     files = contents(*[noise(seed % 5, (64, 64, 3)) for seed in range(400)])
     size = 400 * 64 * 64 * 3
     tracemalloc.start()
-    load_images(files, None, size, 0)
+    load_images(files, Reading(memory=size))
     kept = tracemalloc.get_traced_memory()[1]
     tracemalloc.reset_peak()
-    load_images(files, None, size - 1, 0)
+    load_images(files, Reading(memory=size - 1))
     dropped = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert size < kept < 1.6 * size
