@@ -168,7 +168,7 @@ def test_a_draft_has_twice_the_longer_side_of_the_network(height: int, width: in
     data = encoded(smooth(900, 700), "JPEG", quality=92)
     np.testing.assert_array_equal(read_image(data, spec), to_input(decode(data, least_side=side), spec))
     whole = read_image(data, InputSpec(height, width, 3)).astype(int)
-    assert 0 < np.abs(read_image(data, spec) - whole).mean() < 2  # slightly other pixels
+    assert 0 < np.abs(read_image(data, spec) - whole).mean() < 3  # slightly other pixels
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "GIF", "WEBP"])
