@@ -77,13 +77,13 @@ class Padded:
     def __init__(self, session: onnxruntime.InferenceSession, spec: InputSpec, device: str) -> None:
         self._session, self._device = session, device
         self._shape = (spec.height, spec.width, spec.channels)
-        self._own = threading.local()
+        self._own = _Own()
 
     def logits(self, pixels: Pixels) -> Logits:
         """Logits of 1 to LARGEST_BATCH images."""
         n = len(pixels)
         bucket = next(size for size in BUCKETS if size >= n)
-        bound = self._own.__dict__.get(bucket) or self._bind(bucket)
+        bound = self._own.bound.get(bucket) or self._bind(bucket)
         if n < bucket:
             bound.padded[:n] = pixels
         bound.input.update_inplace(pixels if n == bucket else bound.padded)
@@ -97,7 +97,7 @@ class Padded:
         binding = self._session.io_binding()
         binding.bind_ortvalue_input(INPUT_NAME, placed)
         binding.bind_output(OUTPUT_NAME, "cpu")
-        bound = self._own.__dict__[bucket] = _Bound(np.zeros(shape, np.uint8), placed, binding)
+        bound = self._own.bound[bucket] = _Bound(np.zeros(shape, np.uint8), placed, binding)
         return bound
 
 
@@ -108,6 +108,13 @@ class _Bound:
     padded: Pixels
     input: Any
     binding: Any
+
+
+class _Own(threading.local):
+    """What a thread keeps for each size."""
+
+    def __init__(self) -> None:
+        self.bound: dict[int, _Bound] = {}
 
 
 def _session(path: str, device: Device, threads: int) -> onnxruntime.InferenceSession:
