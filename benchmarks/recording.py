@@ -87,13 +87,13 @@ class Requests:
         self._store = AnswerStore(Database(worker.settings.database_url), manifest.name, manifest.version, len(CLASSES))
         self._policy = worker.policies.current().policy
         self._logits = worker.network.logits(np.zeros((1, 64, 64, 3), np.uint8))
-        self._said = worker.answering.answers([self._asked(encode("3 KB PNG"))])[0]
+        self._said = orjson.loads(worker.answering.answers([self._asked(encode("3 KB PNG"))])[0])
 
     def round(self, image: bytes, n: int) -> tuple[list[float], list[float]]:
         """Of n requests with and without: µs of CPU, that of all other threads counted as with; median µs of time."""
         log = self._log()
         answering, batch = self._answering(log), [self._asked(image)]
-        ways = [lambda: answering.encoded(batch), lambda: self.bare(image)]
+        ways = [lambda: answering.answers(batch), lambda: self.bare(image)]
         cpu, wall = [0.0, 0.0], np.zeros((2, n))
         process, thread = time.process_time(), time.thread_time()
         for i in range(n):
@@ -138,9 +138,9 @@ class Requests:
         }
 
     def _asked(self, image: bytes) -> Any:
-        from service.answering import Asked
+        from service.asked import OneImage
 
-        return Asked(image)
+        return OneImage(image)
 
     def _answering(self, log: Any) -> Any:
         from service.answering import Answering

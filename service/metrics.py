@@ -87,9 +87,9 @@ class Metrics:
         self._sizes.observe(size)
         self._waiting.set(waiting)
 
-    def turned_away(self) -> None:
-        """Count one image that was refused at once."""
-        self._turned_away.inc()
+    def turned_away(self, n: int) -> None:
+        """Count images that were refused at once."""
+        self._turned_away.inc(n)
 
     def dropped(self, n: int) -> None:
         """Count answers that the store did not take in time."""

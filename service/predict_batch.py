@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service import query
-from service.answering import Asked
+from service.asked import OneImage
 from service.limits import MOST_IMAGES
 from service.parts import Part, parts
 from service.problems import FORESEEN, Problem, problem_of
@@ -66,6 +66,7 @@ async def _one(worker: Worker, image: Part, explain: bool) -> bytes:
             raise Problem(413, "image-too-large", f"expected an image of at most {limit:,} bytes, got more")
         if not image.data:
             raise Problem(400, "malformed-request", "expected an image, got an empty file")
-        return await worker.batcher.ask(Asked(image.data, explain), len(image.data))
+        answer: bytes = await worker.batcher.ask(OneImage(image.data, explain), len(image.data))
+        return answer
     except FORESEEN as error:
         return orjson.dumps({"problem": problem_of(error).document()})

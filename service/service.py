@@ -13,8 +13,9 @@ import bentoml
 from decision import load_bundle
 from service.access import Access
 from service.answer_log import AnswerLog
-from service.answering import Answering, Asked
+from service.answering import Answering
 from service.answers import AnswerStore
+from service.asked import OneImage
 from service.audits import AuditStore
 from service.batcher import Batcher
 from service.database import Database, StoreError
@@ -79,7 +80,7 @@ class Equipoise:
         self.stored = ThreadPoolExecutor(4, thread_name_prefix="store")
         self.answering = Answering(self.bundle, self.network, self.policies, self.metrics, self.answer_log,
                                    max_pixels=self.settings.max_pixels, threads=self.settings.threads)  # fmt: skip
-        self.batcher = Batcher(self.answering.encoded, patience=self.settings.patience, timeout=self.settings.timeout,
+        self.batcher = Batcher(self.answering.answers, patience=self.settings.patience, timeout=self.settings.timeout,
                                counts=self.metrics, quick=lambda: self.policies.fresh)  # fmt: skip
         app.state.worker = self
 
@@ -90,10 +91,10 @@ class Equipoise:
 
     def answer(self, image: bytes) -> Answer:
         """The answer to one encoded image. Raises ImageError."""
-        [found] = self.answering.answers([Asked(image)])
+        [found] = self.answering.answers([OneImage(image)])
         if isinstance(found, Exception):
             raise found
-        return Answer.model_validate(found)
+        return Answer.model_validate_json(found)
 
     async def ask_store(self, ask: Callable[..., Answered], *arguments: Any, **options: Any) -> Answered:
         """What the database says, asked on threads of its own: one that hangs holds up nothing else.

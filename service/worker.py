@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from decision import Bundle
 from service.access import Access
-from service.answering import Asked
+from service.asked import Asked
 from service.audits import AuditStore
 from service.batcher import Batcher
 from service.labels import LabelStore
@@ -36,7 +36,7 @@ class Worker(Protocol):
     qualities: Qualities
     monitoring: Monitoring
     access: Access
-    batcher: Batcher[Asked, bytes]
+    batcher: Batcher[Asked[Any], Any]
 
     async def ask_store(self, ask: Callable[..., Answered], *arguments: Any, **options: Any) -> Answered:
         """What the database says, off the event loop. Raises StoreError, also where it takes too long."""

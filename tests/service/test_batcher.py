@@ -41,8 +41,8 @@ class Counts:
     def batch(self, size: int, waiting: int) -> None:
         self.batches.append((size, waiting))
 
-    def turned_away(self) -> None:
-        self.refused += 1
+    def turned_away(self, n: int) -> None:
+        self.refused += n
 
 
 def batcher(work: Callable[[Sequence[int]], Sequence[int | Exception]], **options: Any) -> Batcher[int, int]:
@@ -150,7 +150,7 @@ def test_who_would_wait_too_long_is_refused_at_once() -> None:
         assert {(one.status, one.kind) for one in refused} == {(503, "overloaded")}
         assert all(int(one.headers["Retry-After"]) >= 1 for one in refused)
         assert time.perf_counter() - begun < 1
-        with pytest.raises(Problem, match="0 requests are before this one"):
+        with pytest.raises(Problem, match="0 images are before this one"):
             await one.ask(2, MOST_BYTES + 1)
 
     asyncio.run(run())
