@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+from starlette.requests import ClientDisconnect
+
 from service.problems import Problem
 
 Given = TypeVar("Given")
@@ -32,6 +34,7 @@ class _Item(Generic[Given, Found]):
     size: int
     deadline: float
     done: "asyncio.Future[Found]" = field(repr=False)
+    departed: Callable[[], bool]
 
 
 class Counts(Protocol):
@@ -49,7 +52,7 @@ class Batcher(Generic[Given, Found]):
 
     `work` answers a batch: a result or an exception for each item, in order. It is called on the loop where one item
     takes less than a millisecond and `quick` says that nothing else will take long, and else on threads, two batches at
-    a time. An item whose asker has gone is left out if its turn has not come. Refuses at once (503 with Retry-After)
+    a time. An item whose asker was cancelled or has `departed` when its turn comes is left out. Refuses at once (503 with Retry-After)
     what would wait longer than `patience` seconds, and what would make those that wait more than 256 MiB; TimeoutError
     after `timeout` seconds.
     """
@@ -63,6 +66,7 @@ class Batcher(Generic[Given, Found]):
         self._waiting: deque[_Item[Given, Found]] = deque()
         self._under_way: set[_Item[Given, Found]] = set()
         self._bytes = self._lanes = 0
+        self._begun: list[float] = []  # of each batch beside the loop, the oldest first
         self._seconds = math.inf  # of one item, as measured; the first goes to a thread
         self._turn_due = False
         self._threads = ThreadPoolExecutor(LANES, thread_name_prefix="predict")
@@ -78,6 +82,11 @@ class Batcher(Generic[Given, Found]):
         """Of the items that wait."""
         return self._bytes
 
+    @property
+    def busy_for(self) -> float:
+        """For how many seconds the oldest batch has been worked on."""
+        return time.monotonic() - self._begun[0] if self._begun else 0.0
+
     def refuse_or_admit(self, size: int) -> None:
         """Problem 503 where an item of so many bytes would wait too long."""
         wait = self.depth * self._seconds if self._seconds < math.inf else 0.0
@@ -86,11 +95,14 @@ class Batcher(Generic[Given, Found]):
             raise Problem(503, "overloaded", f"{self.depth} requests are before this one",
                           headers={"Retry-After": str(max(1, math.ceil(wait)))})  # fmt: skip
 
-    async def ask(self, given: Given, size: int) -> Found:
-        """The result for one item of so many bytes. Raises what `work` found, Problem 503, TimeoutError."""
+    async def ask(self, given: Given, size: int, departed: Callable[[], bool] = lambda: False) -> Found:
+        """The result for one item of so many bytes. Raises what `work` found, Problem 503, TimeoutError.
+
+        ClientDisconnect where `departed` is true when its turn comes: nobody is there to be answered.
+        """
         self.refuse_or_admit(size)
         loop = asyncio.get_running_loop()
-        item = _Item(given, size, time.monotonic() + self._timeout, loop.create_future())
+        item = _Item(given, size, time.monotonic() + self._timeout, loop.create_future(), departed)
         self._waiting.append(item)
         self._bytes += size
         if not self._turn_due and self._lanes < LANES:
@@ -102,8 +114,8 @@ class Batcher(Generic[Given, Found]):
         return found
 
     def close(self) -> None:
-        """Finish what is under way."""
-        self._threads.shutdown()
+        """Begin nothing more: what is still under way has nobody who waits for it."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _turn(self) -> None:
         """Take a batch and work it off, here or beside."""
@@ -125,9 +137,12 @@ class Batcher(Generic[Given, Found]):
             asyncio.get_running_loop().call_soon(self._turn)
 
     async def _beside(self, batch: list[_Item[Given, Found]]) -> None:
+        begun = time.monotonic()
+        self._begun.append(begun)
         try:
             found = await asyncio.get_running_loop().run_in_executor(self._threads, self._worked, batch)
         finally:
+            self._begun.remove(begun)
             self._lanes -= 1
             self._under_way.difference_update(batch)
         self._finish(batch, *found)
@@ -140,7 +155,11 @@ class Batcher(Generic[Given, Found]):
         while self._waiting and len(batch) < most:
             item = self._waiting.popleft()
             self._bytes -= item.size
-            if not item.done.done():
+            if item.done.done():
+                continue
+            if item.departed():
+                item.done.set_exception(ClientDisconnect())
+            else:
                 batch.append(item)
         return batch
 

@@ -7,6 +7,7 @@ from starlette.types import Receive, Scope, Send
 
 from service import body, query
 from service.answering import Asked
+from service.departed import departed
 from service.problems import answer_problem
 from service.worker import Worker
 
@@ -38,4 +39,4 @@ async def _answer(worker: Worker, request: Request) -> bytes:
     worker.batcher.refuse_or_admit(0)
     async with asyncio.timeout(worker.settings.timeout):
         image = await body.image_bytes(request, worker.settings.max_bytes)
-    return await worker.batcher.ask(Asked(image, explain), len(image))
+    return await worker.batcher.ask(Asked(image, explain), len(image), departed(request.receive))

@@ -74,9 +74,7 @@ def problem_of(error: Exception) -> Problem:
         case TimeoutError():
             return Problem(504, "timeout", "the answer took longer than allowed")
         case ClientDisconnect():
-            return Problem(
-                CLIENT_LEFT, "client-left", "the client closed the connection before it had sent its request"
-            )
+            return Problem(CLIENT_LEFT, "client-left", "the client closed the connection before it was answered")
         case HTTPException():
             kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
             hint = "; /docs.json lists what there is" if error.status_code in (404, 405) else ""
