@@ -70,7 +70,7 @@ def worker_in(folder: Path) -> Any:
 
     with contextlib.redirect_stdout(io.StringIO()):
         prepare()
-    worker = Equipoise()
+    worker = Equipoise().serving
     worker.close()  # it answers on, and its threads, which follow tokens and policies, rest
     return worker
 

@@ -52,9 +52,9 @@ class Batcher(Generic[Given, Found]):
 
     `work` answers a batch: a result or an exception for each item, in order. It is called on the loop where one item
     takes less than a millisecond and `quick` says that nothing else will take long, and else on threads, two batches at
-    a time. An item whose asker was cancelled or has `departed` when its turn comes is left out. Refuses at once (503 with Retry-After)
-    what would wait longer than `patience` seconds, and what would make those that wait more than 256 MiB; TimeoutError
-    after `timeout` seconds.
+    a time. An item whose asker was cancelled or has `departed` when its turn comes is left out. Refuses at
+    once (503 with Retry-After) what would wait longer than `patience` seconds, and what would make those that wait more
+    than 256 MiB; TimeoutError after `timeout` seconds.
     """
 
     def __init__(

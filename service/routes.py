@@ -12,13 +12,14 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 
 from decision import Manifest
 from service import config, feedback, openapi, query
+from service.answer_schema import Answer
 from service.drift_schemas import DriftDocument
 from service.feedback_schemas import QualityDocument, ResultsDocument, SampleDocument
 from service.limits import LONGEST_WINDOW
 from service.predict_batch import predict_batch
 from service.preview_schemas import PreviewDocument
 from service.problems import FORESEEN, answer_problem
-from service.schemas import Answer, BatchDocument, HistoryDocument, PolicyInForceDocument
+from service.schemas import BatchDocument, HistoryDocument, PolicyInForceDocument
 from service.worker import as_json, worker_of
 
 Handler = Callable[[Request], Awaitable[Response]]
