@@ -101,3 +101,86 @@ def test_a_burst_is_answered_and_stored(start: Callable[..., Server]) -> None:
     assert set(answered) <= stored(server)
     assert kept["told to close"] >= 4
     assert "Traceback" not in server.log
+
+
+def test_those_that_trickle_or_idle_do_not_keep_it(start: Callable[..., Server]) -> None:
+    server = start(workers=1, EQUIPOISE_DRAIN="9").wait()
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+    idle = opened(server, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+    until(lambda: b"alive" in idle.recv(4096))
+    slow = opened(server, head)
+    trickles = opened(server, head + b"Content-Length: 100\r\n\r\nx")
+    many = head.replace(b"predict", b"predict/batch").replace(b"image/png", b"multipart/form-data; boundary=x")
+    batch = opened(server, many + b"Content-Length: 100\r\n\r\n--x")
+    time.sleep(0.3)
+    took = end(server)
+    assert took < 9
+    for client in (trickles, batch):
+        said = client.recv(4096)
+        assert said.startswith(b"HTTP/1.1 503 ")
+        assert b"connection: close" in said.lower()
+        assert b"urn:equipoise:problem:ending" in said
+    for client in (idle, slow):
+        assert client.recv(4096) == b""
+    for client in (idle, slow, trickles, batch):
+        client.close()
+    assert "Traceback" not in server.log
+
+
+def test_work_that_never_ends_ends_with_the_bound(start: Callable[..., Server]) -> None:
+    server = start(workers=1, EQUIPOISE_DRAIN="2").wait()
+    (worker,) = server.worker_pids()
+    os.kill(worker, signal.SIGSTOP)  # deaf, as native code that hangs is
+    try:
+        assert end(server) < 2 + 2 + 2
+        until(lambda: not psutil.pid_exists(worker))
+    finally:
+        if psutil.pid_exists(worker):
+            os.kill(worker, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_asked_twice_it_ends_once(start: Callable[..., Server], how: int) -> None:
+    server = start().wait()
+    server.process.send_signal(how)
+    time.sleep(0.05)
+    assert end(server, how) < 5
+    assert "Traceback" not in server.log
+    assert server.log.count("Completed cleanup hook") == 2
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("after", [0.2, 0.7, 1.5, 2.5])
+def test_asked_while_it_starts_it_ends(start: Callable[..., Server], how: int, after: float) -> None:
+    server = start()
+    time.sleep(after)
+    assert end(server, how) < 10
+    assert "Traceback" not in server.log
+
+
+def test_workers_whose_arbiter_is_killed_answer_what_came(start: Callable[..., Server]) -> None:
+    server = start().wait()
+    clients = [Client(server.port, keep=True) for _ in range(4)]
+    until(lambda: all(len(client.ids) > 20 for client in clients))
+    workers = server.worker_pids()
+    server.process.kill()
+    for client in clients:
+        client.join(20)
+    until(lambda: not any(map(psutil.pid_exists, workers)))
+    seen = sum((client.seen for client in clients), Counter[str]())
+    assert "lost from one in use" not in seen
+    assert {own for client in clients for own in client.ids} <= stored(server)
+
+
+def test_it_is_not_ready_while_it_ends(start: Callable[..., Server]) -> None:
+    server, said = start(workers=1).wait(), list[httpx.Response]()
+    with httpx.Client(base_url=server.url) as client:
+        assert client.get("/readyz").status_code == 200
+        trickles = opened(server, b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nx")
+        server.process.send_signal(signal.SIGTERM)
+        until(lambda: (answer := client.get("/readyz")).status_code == 503 and not said.append(answer))
+        (answer,) = said
+        assert answer.json()["type"] == "urn:equipoise:problem:ending"
+        assert answer.headers["Connection"] == "close"
+    trickles.close()
+    assert server.process.wait(60) == 0
