@@ -19,6 +19,8 @@ WORKDIR /srv
 COPY decision decision
 COPY service service
 COPY models models
+# Compiled here: whoever runs it may not write, and would compile at each start.
+RUN python3 -m compileall -q decision service
 RUN mkdir /state && chown 10001:10001 /state
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 EQUIPOISE_STATE=/state
 VOLUME /state

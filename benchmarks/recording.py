@@ -70,7 +70,7 @@ def worker_in(folder: Path) -> Any:
 
     with contextlib.redirect_stdout(io.StringIO()):
         prepare()
-    worker = Equipoise()
+    worker = Equipoise().serving
     worker.close()  # it answers on, and its threads, which follow tokens and policies, rest
     return worker
 
@@ -87,13 +87,13 @@ class Requests:
         self._store = AnswerStore(Database(worker.settings.database_url), manifest.name, manifest.version, len(CLASSES))
         self._policy = worker.policies.current().policy
         self._logits = worker.network.logits(np.zeros((1, 64, 64, 3), np.uint8))
-        self._said = orjson.loads(worker.answering.answers([self._asked(encode("3 KB PNG"))])[0])
+        self._said = orjson.loads(worker.answering.answers([self._asked(encode("3 KB PNG"))]).found[0])
 
     def round(self, image: bytes, n: int) -> tuple[list[float], list[float]]:
         """Of n requests with and without: µs of CPU, that of all other threads counted as with; median µs of time."""
         log = self._log()
         answering, batch = self._answering(log), [self._asked(image)]
-        ways = [lambda: answering.answers(batch), lambda: self.bare(image)]
+        ways = [lambda: answering.answers(batch).afterwards(), lambda: self.bare(image)]
         cpu, wall = [0.0, 0.0], np.zeros((2, n))
         process, thread = time.process_time(), time.thread_time()
         for i in range(n):

@@ -1,27 +1,35 @@
 """python -m service: serve a bundle; `token` and `policy` manage a service's tokens and its policy."""
 
 import argparse
+import gc
 import ipaddress
 import json
 import os
+import runpy
+import signal
 import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from service import policy_command, token_command
-from service.settings import Settings, SettingsError
-from service.start import EXIT_UNUSABLE, URL
+from service.settings import SettingsError, drain_of, state_of
+from service.start import EXIT_UNUSABLE, ROOT, URL, preparing
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Become `bentoml serve`: the same process, its exit code, its signals. Or do what the first word names."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["token"]:
+        from service import token_command
+
         raise SystemExit(token_command.main(arguments[1:]))
     if arguments[:1] == ["policy"]:
+        from service import policy_command
+
         raise SystemExit(policy_command.main(arguments[1:]))
+    for asked in (signal.SIGTERM, signal.SIGINT):  # before BentoML listens: as process 1 it would not be heard
+        signal.signal(asked, _end)
     _serve(arguments)
 
 
@@ -45,8 +53,8 @@ def _serve(arguments: Sequence[str]) -> NoReturn:
     if given.model is not None:
         os.environ["EQUIPOISE_MODEL"] = str(given.model)
     try:
-        host, state = _address(given.host), Settings.from_environment().state
-        home = Path(os.environ.get("BENTOML_HOME") or state / f"bentoml-{given.port}").absolute()
+        host, drain = _address(given.host), drain_of()
+        home = Path(os.environ.get("BENTOML_HOME") or state_of() / f"bentoml-{given.port}").absolute()
         home.mkdir(parents=True, exist_ok=True)
         _require_free(host, given.port)
     except (SettingsError, OSError) as error:
@@ -62,9 +70,20 @@ def _serve(arguments: Sequence[str]) -> NoReturn:
         "BENTOML_DO_NOT_TRACK": "True",
         "BENTOML_HOME": str(home),  # one a server: two that share it wipe each other's metrics
     }
-    root = Path(__file__).resolve().parent.parent
-    command = ["-m", "bentoml", "serve", "service.service:Equipoise", "--working-dir", str(root)]
-    os.execv(sys.executable, [sys.executable, *command, "--host", host, "--port", str(given.port)])
+    preparing()
+    gc.disable()  # until BentoML is loaded, of which nothing is garbage; `prepare` enables it
+    from service.arbiter import attend  # BentoML reads the environment when it is imported
+
+    attend(drain)
+    sys.argv = ["bentoml", "serve", "service.service:Equipoise", "--working-dir", str(ROOT)]
+    sys.argv += ["--host", host, "--port", str(given.port)]
+    runpy.run_module("bentoml", run_name="__main__")
+    raise SystemExit(0)
+
+
+def _end(*_: object) -> NoReturn:
+    """Asked to end before there is anything to end."""
+    raise SystemExit(0)
 
 
 def _require_free(host: str, port: int) -> None:

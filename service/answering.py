@@ -1,4 +1,4 @@
-"""Bytes in, answers out: decode → infer → calibrate → adjust → decide → count → keep, for one request or a batch."""
+"""Bytes in, answers out: decode → infer → calibrate → adjust → decide → say; then count → keep. A batch at a time."""
 
 import time
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from decision import Bundle, ImageError, read_image
 from decision.images import Pixels
 from service.answer_log import AnswerLog
 from service.asked import Asked, Decided, Images
-from service.batcher import LARGEST_BATCH
+from service.batcher import LARGEST_BATCH, Worked
 from service.metrics import Metrics
 from service.network import Network
 from service.policies import PolicyInForce
@@ -31,14 +31,17 @@ class Answering:
         self._read = partial(read_image, spec=bundle.input, max_pixels=max_pixels)
         self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="decode") if threads > 1 else None
 
-    def answers(self, batch: Sequence[Asked[Any]]) -> list[Any]:
-        """What each request is told, or its ImageError: no request can harm another, and no part of one counts."""
+    def answers(self, batch: Sequence[Asked[Any]]) -> Worked[Any]:
+        """What each request is told, or its ImageError: no request can harm another, and no part of one counts.
+
+        Counted and kept is what is answered `afterwards`: nobody waits for that.
+        """
         enforced = self._policies.current()
         begun = time.perf_counter()
         found: list[Any] = self._images(batch)
         good = [i for i, images in enumerate(found) if not isinstance(images, Exception)]
         if not good:
-            return found
+            return Worked(found)
         pixels = found[good[0]] if len(good) == 1 else np.concatenate([found[i] for i in good])
         decoded = time.perf_counter()
         raw = self._logits(pixels)
@@ -47,14 +50,16 @@ class Answering:
         decisions = enforced.policy.decide_calibrated(logits)
         ids = [uuid7() for _ in range(len(raw))]
         seconds = (decoded - begun, inferred - decoded, time.perf_counter() - inferred)
-        self._metrics.answered(enforced.policy, decisions, logits.argmax(axis=1), seconds)
-        self._log.note(ids, enforced.revision, decisions, logits)
         decided = Decided(ids, enforced.policy, enforced.revision, self._bundle.id, logits, decisions)
         first = 0
         for i in good:
             found[i] = batch[i].said(decided, first)
             first += batch[i].n
-        return found
+        return Worked(found, partial(self._record, decided, seconds))
+
+    def _record(self, decided: Decided, seconds: Sequence[float]) -> None:
+        self._metrics.answered(decided.policy, decided.decisions, decided.logits.argmax(axis=1), seconds)
+        self._log.note(decided.ids, decided.revision, decided.decisions, decided.logits)
 
     def _images(self, batch: Sequence[Asked[Any]]) -> list[Images | ImageError]:
         encoded = [image for asked in batch for image in asked.encoded]

@@ -1,18 +1,18 @@
 """Batches: what came while the last one was worked on is the next, so that nobody waits for company.
 
-ask ─▶ admitted or refused ─▶ queue ─▶ a turn: on the event loop while that is cheaper than a thread, else beside it
+ask ─▶ admitted or refused ─▶ waiting ─▶ a turn: on the event loop while that is cheaper than a thread, else beside it
+─▶ told ─▶ afterwards
 """
 
 import asyncio
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from service.problems import Problem
+from service.waiting import Batch, Item, Waiting
 
 Given = TypeVar("Given")
 Found = TypeVar("Found")
@@ -26,15 +26,6 @@ SMOOTHING = 0.1
 SWEEP_SECONDS = 0.25
 
 
-@dataclass(slots=True, eq=False)
-class _Item(Generic[Given, Found]):
-    given: Given
-    n: int
-    size: int
-    deadline: float
-    done: "asyncio.Future[Found]" = field(repr=False)
-
-
 class Counts(Protocol):
     """What is told of batches, on the event loop."""
 
@@ -45,28 +36,33 @@ class Counts(Protocol):
         """So many images were refused."""
 
 
+class Worked(NamedTuple, Generic[Found]):
+    """A result or an exception for each item of a batch, in order, and what is to be done when they have been told."""
+
+    found: Sequence[Found | Exception]
+    afterwards: Callable[[], None] = lambda: None
+
+
 class Batcher(Generic[Given, Found]):
     """Works items off in batches, each with its own result or error; of one event loop.
 
     An item is one image or several that are answered together; all that is counted here is images. A batch has 64 of
     them at most, or is one item that has more.
 
-    `work` answers a batch: a result or an exception for each item, in order. It is called on the loop where one image
-    takes less than a millisecond and `quick` says that nothing else will take long, and else on threads, two batches at
-    a time. An item whose asker has gone is left out if its turn has not come. Refuses at once (503 with Retry-After)
-    what would wait longer than `patience` seconds, and what would make those that wait more than 256 MiB; TimeoutError
-    after `timeout` seconds.
+    `work` is called on the loop where one image takes less than `inline` seconds and `quick` says that nothing else
+    will take long, and else on threads, two batches at a time. What is to be done `afterwards` is done on the loop, once
+    those who asked have been told. Refuses at once (503 with Retry-After) what would wait longer than `patience`
+    seconds, and what would make those that wait more than 256 MiB; TimeoutError after `timeout` seconds.
     """
 
     def __init__(
-        self, work: Callable[[Sequence[Given]], Sequence[Found | Exception]], *, patience: float, timeout: float,
-        counts: Counts, quick: Callable[[], bool] = lambda: True,
+        self, work: Callable[[Sequence[Given]], Worked[Found]], *, patience: float, timeout: float, counts: Counts,
+        inline: float = INLINE_SECONDS, quick: Callable[[], bool] = lambda: True,
     ) -> None:  # fmt: skip
         self._work, self._patience, self._timeout, self._counts = work, patience, timeout, counts
-        self._quick = quick
-        self._waiting: deque[_Item[Given, Found]] = deque()
-        self._under_way: set[_Item[Given, Found]] = set()
-        self._bytes = self._lanes = self._n_waiting = self._n_under_way = 0
+        self._inline, self._quick = inline, quick
+        self._waiting: Waiting[Given, Found] = Waiting()
+        self._under_way: list[Batch[Given, Found]] = []  # beside the loop, the oldest first
         self._seconds = math.inf  # of one image, as measured; the first goes to a thread
         self._turn_due = False
         self._threads = ThreadPoolExecutor(LANES, thread_name_prefix="predict")
@@ -75,111 +71,93 @@ class Batcher(Generic[Given, Found]):
     @property
     def depth(self) -> int:
         """How many images wait or are worked on."""
-        return self._n_waiting + self._n_under_way
+        return self._waiting.n + sum(batch.n for batch in self._under_way)
 
     @property
     def bytes_waiting(self) -> int:
         """Of the items that wait."""
-        return self._bytes
+        return self._waiting.size
+
+    @property
+    def busy_for(self) -> float:
+        """For how many seconds the oldest batch has been worked on."""
+        return time.monotonic() - self._under_way[0].begun if self._under_way else 0.0
 
     def refuse_or_admit(self, size: int, n: int = 1) -> None:
         """Problem 503 where an item of so many bytes and images would wait too long."""
         wait = self.depth * self._seconds if self._seconds < math.inf else 0.0
-        if wait > self._patience or self._bytes + size > MOST_BYTES:
+        if wait > self._patience or self._waiting.size + size > MOST_BYTES:
             self._counts.turned_away(n)
             raise Problem(503, "overloaded", f"{self.depth} images are before this one",
                           headers={"Retry-After": str(max(1, math.ceil(wait)))})  # fmt: skip
 
-    async def ask(self, given: Given, size: int, n: int = 1) -> Found:
-        """The result for one item of so many bytes and images. Raises what `work` found, Problem 503, TimeoutError."""
+    async def ask(self, given: Given, size: int, n: int = 1, *, departed: Callable[[], bool] = lambda: False) -> Found:
+        """The result for one item of so many bytes and images. Raises what `work` found, Problem 503, TimeoutError.
+
+        ClientDisconnect where `departed` is true when its turn comes: nobody is there to be answered.
+        """
         self.refuse_or_admit(size, n)
         loop = asyncio.get_running_loop()
-        item = _Item(given, n, size, time.monotonic() + self._timeout, loop.create_future())
-        self._waiting.append(item)
-        self._bytes += size
-        self._n_waiting += n
-        if not self._turn_due and self._lanes < LANES:
-            self._turn_due = True
-            loop.call_soon(self._turn)
+        item = Item[Given, Found](given, n, size, time.monotonic() + self._timeout, departed, loop.create_future())
+        self._waiting.add(item)
+        self._see_to_a_turn()
         if self._sweeper is None:
             self._sweeper = loop.call_later(SWEEP_SECONDS, self._sweep)
         found: Found = await item.done
         return found
 
     def close(self) -> None:
-        """Finish what is under way."""
-        self._threads.shutdown()
+        """Begin nothing more: what is still under way has nobody who waits for it."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _see_to_a_turn(self) -> None:
+        if self._waiting and not self._turn_due and len(self._under_way) < LANES:
+            self._turn_due = True
+            asyncio.get_running_loop().call_soon(self._turn)
 
     def _turn(self) -> None:
         """Take a batch and work it off, here or beside."""
         self._turn_due = False
-        quick = self._seconds < INLINE_SECONDS and not self._lanes and self._quick()
+        quick = self._seconds < self._inline and not self._under_way and self._quick()
         most = min(LARGEST_BATCH, max(1, int(TURN_SECONDS / self._seconds))) if quick else LARGEST_BATCH
-        batch, n = self._taken(most)
-        if not batch:
+        batch = self._waiting.take(most)
+        if not batch.items:
             return
-        self._counts.batch(n, self._n_waiting)
-        if quick and n <= most:
-            self._finish(batch, n, *self._worked(batch))
+        self._counts.batch(batch.n, self._waiting.n)
+        if quick and batch.n <= most:
+            self._tell(batch, *self._worked(batch))
         else:
-            self._lanes += 1
-            self._under_way.update(batch)
-            self._n_under_way += n
-            asyncio.get_running_loop().create_task(self._beside(batch, n))
-        if self._waiting and self._lanes < LANES:
-            self._turn_due = True
-            asyncio.get_running_loop().call_soon(self._turn)
+            self._under_way.append(batch)
+            asyncio.get_running_loop().create_task(self._beside(batch))
+        self._see_to_a_turn()
 
-    async def _beside(self, batch: list[_Item[Given, Found]], n: int) -> None:
+    async def _beside(self, batch: Batch[Given, Found]) -> None:
         try:
-            found = await asyncio.get_running_loop().run_in_executor(self._threads, self._worked, batch)
+            worked = await asyncio.get_running_loop().run_in_executor(self._threads, self._worked, batch)
         finally:
-            self._lanes -= 1
-            self._under_way.difference_update(batch)
-            self._n_under_way -= n
-        self._finish(batch, n, *found)
-        if self._waiting and not self._turn_due:
-            self._turn_due = True
-            self._turn()
+            self._under_way.remove(batch)
+        self._tell(batch, *worked)
+        self._see_to_a_turn()
 
-    def _taken(self, most: int) -> tuple[list[_Item[Given, Found]], int]:
-        """The next items and how many images they have: `most` at most, or the next item has more."""
-        batch, n = list[_Item[Given, Found]](), 0
-        while self._waiting and (not batch or n + self._waiting[0].n <= most):
-            item = self._waiting.popleft()
-            self._bytes -= item.size
-            self._n_waiting -= item.n
-            if not item.done.done():
-                batch.append(item)
-                n += item.n
-        return batch, n
-
-    def _worked(self, batch: list[_Item[Given, Found]]) -> tuple[Sequence[Found | Exception], float]:
+    def _worked(self, batch: Batch[Given, Found]) -> tuple[Worked[Found], float]:
         begun = time.perf_counter()
         try:
-            found = self._work([item.given for item in batch])
+            worked = self._work([item.given for item in batch.items])
         except Exception as error:  # of the whole batch, and so of each
-            found = [error] * len(batch)
-        return found, time.perf_counter() - begun
+            worked = Worked([error] * len(batch.items))
+        return worked, time.perf_counter() - begun
 
-    def _finish(
-        self, batch: list[_Item[Given, Found]], n: int, found: Sequence[Found | Exception], seconds: float
-    ) -> None:
-        own = seconds / n
+    def _tell(self, batch: Batch[Given, Found], worked: Worked[Found], seconds: float) -> None:
+        own = seconds / batch.n
         self._seconds = own if self._seconds == math.inf else self._seconds + SMOOTHING * (own - self._seconds)
-        for item, result in zip(batch, found, strict=True):
-            if item.done.done():
-                continue
-            if isinstance(result, Exception):
-                item.done.set_exception(result)
-            else:
-                item.done.set_result(result)
+        for item, found in zip(batch.items, worked.found, strict=True):
+            item.tell(found)
+        asyncio.get_running_loop().call_soon(worked.afterwards)  # behind those who were told, who answer first
 
     def _sweep(self) -> None:
         """One timer for all that wait: a timer each would outlive its request by far."""
         now = time.monotonic()
-        for item in (*self._under_way, *self._waiting):
-            if item.deadline < now and not item.done.done():
-                item.done.set_exception(TimeoutError())
+        for item in (item for items in (*(batch.items for batch in self._under_way), self._waiting) for item in items):
+            item.overdue(now)
         again = asyncio.get_running_loop().call_later
-        self._sweeper = again(SWEEP_SECONDS, self._sweep) if self.depth else None
+        self._sweeper = again(SWEEP_SECONDS, self._sweep) if self._waiting or self._under_way else None

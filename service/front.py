@@ -1,37 +1,34 @@
 """What stands before BentoML's own routes: ours, each request counted by its route."""
 
+import asyncio
 import time
-from typing import Any
 
-import bentoml
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.predict import predict
-from service.problems import CLIENT_LEFT
+from service.problems import CLIENT_LEFT, RETRY_AFTER, Problem
 from service.routes import create_app
 
 app = create_app()
 ROUTES = frozenset(str(getattr(route, "path", "")) for route in app.routes)
 THEIRS = ("/schema.json", "/static_content/")
+CLOSE = (b"connection", b"close")
+ENDING = Problem(503, "ending", "the service was asked to end, and has no time left for this", headers=RETRY_AFTER)
 
 
-class Front(bentoml.Service[Any]):
-    """A BentoML service whose own routes and middleware are behind ours.
+def before(theirs: ASGIApp) -> ASGIApp:
+    """Ours, and behind it BentoML's: the lifespan, the schema that its Python client reads, and its static files.
 
-    BentoML keeps the lifespan, the schema that its Python client reads, and its static files; all else
-    goes straight to `app`, past its tracing, access log and timers.
+    All else goes straight to `app`, past BentoML's tracing, access log and timers.
     """
 
-    def to_asgi(self, is_main: bool = True) -> ASGIApp:
-        theirs = super().to_asgi(is_main=is_main)
+    async def front(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not scope["path"].startswith(THEIRS):
+            await _counted(scope, receive, send)
+        else:
+            await theirs(scope, receive, send)
 
-        async def front(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] == "http" and not scope["path"].startswith(THEIRS):
-                await _counted(scope, receive, send)
-            else:
-                await theirs(scope, receive, send)
-
-        return front
+    return front
 
 
 async def _counted(scope: Scope, receive: Receive, send: Send) -> None:
@@ -41,13 +38,24 @@ async def _counted(scope: Scope, receive: Receive, send: Send) -> None:
         nonlocal status
         if message["type"] == "http.response.start":
             status = message["status"]
+        await say(message)
+
+    async def close(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], CLOSE]
         await send(message)
 
+    say = close if worker.drain.under_way else send
     try:
         if path == "/predict" and scope["method"] == "POST":
             scope["app"] = app
-            status = await predict(worker, scope, receive, send)
+            status = await predict(worker, scope, receive, say)
         else:
             await app(scope, receive, watch)
+    except asyncio.CancelledError:
+        if not worker.drain.under_way or status != CLIENT_LEFT:
+            raise
+        status = ENDING.status  # there was no time left for it
+        await ENDING.response()(scope, receive, say)
     finally:
         worker.metrics.request(path if path in ROUTES else "unmatched", status, time.perf_counter() - begun)

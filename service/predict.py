@@ -7,7 +7,8 @@ from starlette.types import Receive, Scope, Send
 
 from service import body, query
 from service.asked import OneImage
-from service.problems import answer_problem
+from service.departed import departed
+from service.problems import told
 from service.worker import Worker
 
 ROUTE = "POST /predict"
@@ -17,11 +18,12 @@ async def predict(worker: Worker, scope: Scope, receive: Receive, send: Send) ->
     """Classify one image; the status that was answered."""
     request = Request(scope, receive)
     try:
+        worker.batcher.refuse_or_admit(0)
         said = await _answer(worker, request)
     except Exception as error:
-        response = await answer_problem(request, error)
-        await response(scope, receive, send)
-        return response.status_code
+        problem = told(request, error)
+        await problem.tell(send)
+        return problem.status
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(said))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": said})
@@ -35,8 +37,7 @@ async def _answer(worker: Worker, request: Request) -> bytes:
     if request.scope["query_string"]:
         query.only(request, "explain")
         explain = query.switch(request, "explain")
-    worker.batcher.refuse_or_admit(0)
     async with asyncio.timeout(worker.settings.timeout):
         image = await body.image_bytes(request, worker.settings.max_bytes)
-    answer: bytes = await worker.batcher.ask(OneImage(image, explain), len(image))
+    answer: bytes = await worker.batcher.ask(OneImage(image, explain), len(image), departed=departed(request.receive))
     return answer

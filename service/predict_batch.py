@@ -1,7 +1,7 @@
 """POST /predict/batch: many images in one request, each with its own answer or problem, as they arrive."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import orjson
 from starlette.requests import Request
@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from service import query
 from service.asked import OneImage
+from service.departed import departed
 from service.limits import MOST_IMAGES
 from service.parts import Part, parts
 from service.problems import FORESEEN, Problem, problem_of
@@ -26,9 +27,10 @@ async def predict_batch(request: Request) -> Response:
     query.only(request, "explain")
     explain = query.switch(request, "explain")
     asked: list[asyncio.Task[bytes]] = []
+    gone = departed(request.receive)
     try:
         async for image in _images(request, worker.settings.max_bytes):
-            asked.append(asyncio.create_task(_one(worker, image, explain)))
+            asked.append(asyncio.create_task(_one(worker, image, explain, gone)))
             await _room(asked, worker)
         said = await asyncio.gather(*asked)
     finally:
@@ -59,14 +61,14 @@ async def _room(asked: list[asyncio.Task[bytes]], worker: Worker) -> None:
         await asyncio.wait(open_, return_when=asyncio.FIRST_COMPLETED)
 
 
-async def _one(worker: Worker, image: Part, explain: bool) -> bytes:
+async def _one(worker: Worker, image: Part, explain: bool, gone: Callable[[], bool]) -> bytes:
     try:
         if image.data is None:
             limit = worker.settings.max_bytes
             raise Problem(413, "image-too-large", f"expected an image of at most {limit:,} bytes, got more")
         if not image.data:
             raise Problem(400, "malformed-request", "expected an image, got an empty file")
-        answer: bytes = await worker.batcher.ask(OneImage(image.data, explain), len(image.data))
+        answer: bytes = await worker.batcher.ask(OneImage(image.data, explain), len(image.data), departed=gone)
         return answer
     except FORESEEN as error:
         return orjson.dumps({"problem": problem_of(error).document()})

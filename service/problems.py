@@ -5,16 +5,17 @@ token ─▶ scope                               401 403 429 503
 document ─▶ policy ─▶ preview ─▶ revision    400 409 412 422 428 503
 """
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
+import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import Send
 
 from decision import BrokenImage, ImageError, NotCertifiable, PolicyError, TooManyPixels, UnsupportedImage
 from decision.errors import MOST_NAMED
@@ -46,7 +47,15 @@ class Problem(Exception):
         } | self.more
 
     def response(self) -> Response:
-        return Response(json.dumps(self.document()), self.status, self.headers, MEDIA_TYPE)
+        return Response(orjson.dumps(self.document()), self.status, self.headers, MEDIA_TYPE)
+
+    async def tell(self, send: Send) -> None:
+        """The whole answer to a request, in plain ASGI: where there is too much to do, refusals must be cheap."""
+        said = orjson.dumps(self.document())
+        headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(said))]
+        headers += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self.headers.items()]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": said})
 
 
 CLIENT_LEFT = 499  # nobody reads this answer; it is for the counters
@@ -74,9 +83,7 @@ def problem_of(error: Exception) -> Problem:
         case TimeoutError():
             return Problem(504, "timeout", "the answer took longer than allowed")
         case ClientDisconnect():
-            return Problem(
-                CLIENT_LEFT, "client-left", "the client closed the connection before it had sent its request"
-            )
+            return Problem(CLIENT_LEFT, "client-left", "the client closed the connection before it was answered")
         case HTTPException():
             kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
             hint = "; /docs.json lists what there is" if error.status_code in (404, 405) else ""
@@ -90,11 +97,16 @@ def _faults(error: PolicyError) -> list[dict[str, Any]]:
 
 async def answer_problem(request: Request, error: Exception) -> Response:
     """The exception handler for everything."""
+    return told(request, error).response()
+
+
+def told(request: Request, error: Exception) -> Problem:
+    """What a client is told of an exception; the log has those of the server that were not raised to be told."""
     problem = problem_of(error)
     if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
         # A path has a route per method, and Starlette names those of the first alone.
         same = (route for route in request.app.routes if getattr(route, "path", None) == request.url.path)
         problem.headers["Allow"] = ", ".join(sorted({method for route in same for method in route.methods}))
-    if problem.status >= 500:
+    if problem.status >= 500 and problem is not error:
         log.error("%s %s: %s", request.method, request.url.path, error, exc_info=error)
-    return problem.response()
+    return problem

@@ -12,13 +12,14 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 
 from decision import Manifest
 from service import config, feedback, openapi, query
+from service.answer_schema import Answer
 from service.drift_schemas import DriftDocument
 from service.feedback_schemas import QualityDocument, ResultsDocument, SampleDocument
 from service.limits import LONGEST_WINDOW
 from service.predict_batch import predict_batch
 from service.preview_schemas import PreviewDocument
-from service.problems import FORESEEN, answer_problem
-from service.schemas import Answer, BatchDocument, HistoryDocument, PolicyInForceDocument
+from service.problems import FORESEEN, RETRY_AFTER, Problem, answer_problem
+from service.schemas import BatchDocument, HistoryDocument, PolicyInForceDocument
 from service.worker import as_json, worker_of
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -58,8 +59,15 @@ async def livez(_: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """The worker has the model, a policy, and has answered once: it exists only after that. What ails it is said."""
+    """This worker has the model, a policy, and has answered once: it exists only after that. What ails it is said.
+
+    Problem 503 where it would not answer: it is about to end, or works on one batch for longer than anybody waits.
+    """
     worker = worker_of(request)
+    if worker.drain.under_way:
+        raise Problem(503, "ending", "the service was asked to end", headers=RETRY_AFTER)
+    if (seconds := worker.batcher.busy_for) > worker.settings.timeout:
+        raise Problem(503, "stuck", f"a batch has been worked on for {seconds:.0f} seconds", headers=RETRY_AFTER)
     enforced = await asyncio.to_thread(worker.policies.current)
     known = {"status": "ready", "model": worker.bundle.id, "policy_revision": enforced.revision}
     return as_json(known | {"degraded": await asyncio.to_thread(worker.policies.degraded)})

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast, get_args
 
-from decision.images import MAX_PIXELS
-
 Device = Literal["auto", "cpu", "cuda"]
 MOST_PIXELS = 178_000_000  # Pillow refuses more by itself
 
@@ -33,10 +31,13 @@ class Settings:
     threads: int
     metric_classes: int
     patience: float
+    drain: float
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """Read `EQUIPOISE_…`; raises SettingsError naming the variable, what was expected and what came."""
+        from decision.images import MAX_PIXELS  # here: decision takes long to load, and the arbiter never asks
+
         get = environment.get
         state = state_of(environment)
         device = get("EQUIPOISE_DEVICE") or "auto"
@@ -55,6 +56,7 @@ class Settings:
             threads=_positive(environment, "EQUIPOISE_THREADS", _cores_per_worker(environment)),
             metric_classes=_positive(environment, "EQUIPOISE_METRIC_CLASSES", 100),
             patience=_positive(environment, "EQUIPOISE_MAX_WAIT", 1),
+            drain=drain_of(environment),
         )
 
 
@@ -66,6 +68,11 @@ def state_of(environment: Mapping[str, str] = os.environ) -> Path:
 def database_of(environment: Mapping[str, str] = os.environ) -> str:
     """The URL of the database: SQLite in the state folder unless another is named."""
     return environment.get("EQUIPOISE_DATABASE_URL") or f"sqlite:///{state_of(environment) / 'equipoise.db'}"
+
+
+def drain_of(environment: Mapping[str, str] = os.environ) -> int:
+    """Seconds after which a service that was asked to end has ended."""
+    return _positive(environment, "EQUIPOISE_DRAIN", 20)
 
 
 def ensure_admin_token() -> bool:

@@ -12,6 +12,7 @@ from service.access import Access
 from service.asked import Asked
 from service.audits import AuditStore
 from service.batcher import Batcher
+from service.drain import Drain
 from service.labels import LabelStore
 from service.monitoring import Monitoring
 from service.policies import PolicyInForce
@@ -24,7 +25,7 @@ Answered = TypeVar("Answered")
 
 
 class Worker(Protocol):
-    """What the routes need of a worker; `service.Equipoise` is one."""
+    """What the routes need of a worker; `serving.Serving` is one."""
 
     settings: Settings
     bundle: Bundle
@@ -37,6 +38,7 @@ class Worker(Protocol):
     monitoring: Monitoring
     access: Access
     batcher: Batcher[Asked[Any], Any]
+    drain: Drain
 
     async def ask_store(self, ask: Callable[..., Answered], *arguments: Any, **options: Any) -> Answered:
         """What the database says, off the event loop. Raises StoreError, also where it takes too long."""

@@ -116,7 +116,9 @@ def test_the_image_holds_what_serves_and_no_more(container: str) -> None:
         "print([m for m in ('torch','torchvision','sklearn','training','pytest','onnx','pip') if u.find_spec(m)])"
     )
     assert buildah("run", container, "--", "python3", "-c", program) == "[]"
-    found = buildah("run", container, "--", "sh", "-c", "command -v gcc cc make git; ls /srv; find /srv -name '*.pyc'")
+    found = buildah(
+        "run", container, "--", "sh", "-c", "command -v gcc cc make git; ls /srv; find /srv/models -name '*.pyc'"
+    )
     assert found.split() == ["decision", "models", "service"]
 
 

@@ -20,6 +20,8 @@ BESIDES = {
     "decision/images.py": {"PIL"},
     "decision/bundle.py": {"pydantic"},
     "decision/policy.py": {"pydantic"},
+    "service/arbiter.py": {"circus"},
+    "service/drain.py": {"uvicorn"},
 }
 
 

@@ -7,9 +7,9 @@ from typing import get_args
 
 from decision import parse_policy
 from decision.policy import RuleDocument
+from service.answer_schema import Answer
 from service.families import FAMILIES
 from service.openapi import IMAGE
-from service.schemas import Answer
 from training.commands import DATA
 from training.methods import METHODS
 from training.networks import NETWORKS

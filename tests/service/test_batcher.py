@@ -4,11 +4,13 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
+from starlette.requests import ClientDisconnect
 
-from service.batcher import INLINE_SECONDS, LANES, LARGEST_BATCH, MOST_BYTES, Batcher
+from service.batcher import INLINE_SECONDS, LANES, LARGEST_BATCH, MOST_BYTES, Batcher, Worked
 from service.problems import Problem
 
 
@@ -46,7 +48,8 @@ class Counts:
 
 
 def batcher(work: Callable[[Sequence[int]], Sequence[int | Exception]], **options: Any) -> Batcher[int, int]:
-    return Batcher(work, **({"patience": 60, "timeout": 60, "counts": Counts()} | options))
+    options = {"patience": 60, "timeout": 60, "counts": Counts()} | options
+    return Batcher(lambda batch: Worked(work(batch)), **options)
 
 
 async def all_of(one: Batcher[int, int], numbers: Sequence[int]) -> list[Any]:
@@ -135,6 +138,58 @@ def test_who_has_gone_is_left_out() -> None:
     assert 10 not in [n for batch in work.batches for n in batch]
 
 
+def test_who_has_departed_when_its_turn_comes_is_left_out_and_told_so() -> None:
+    work, told, left = Work(0.05), Counts(), set[int]()
+
+    async def run() -> None:
+        one = batcher(work, counts=told)
+        asked = [asyncio.ensure_future(one.ask(n, 1, departed=partial(left.__contains__, n))) for n in range(0, 20, 2)]
+        await asyncio.sleep(0.01)
+        later = [asyncio.ensure_future(one.ask(n, 1, departed=partial(left.__contains__, n))) for n in range(20, 40, 2)]
+        third = [asyncio.ensure_future(one.ask(n, 1, departed=partial(left.__contains__, n))) for n in range(40, 60, 2)]
+        left.update(range(0, 60, 4))  # the first turn has come
+        assert await asyncio.gather(*asked) == [2 * n for n in range(0, 20, 2)]
+        found = await asyncio.gather(*later, *third, return_exceptions=True)
+        for n, result in zip(range(20, 60, 2), found, strict=True):
+            assert isinstance(result, ClientDisconnect) if n in left else result == 2 * n
+        assert one.depth == one.bytes_waiting == 0
+
+    asyncio.run(run())
+    assert not left & {n for batch in work.batches[1:] for n in batch}
+    assert sum(size for size, _ in told.batches) == 20
+
+
+def test_how_long_it_is_busy() -> None:
+    holds = [threading.Event() for _ in range(LANES)]
+
+    def work(batch: Sequence[int]) -> list[int | Exception]:
+        holds[batch[0]].wait(30)
+        return list(batch)
+
+    async def run() -> None:
+        one = batcher(work, timeout=0.1)
+        assert one.busy_for == 0
+        asked = []
+        for lane in range(LANES):
+            asked.append(asyncio.ensure_future(one.ask(lane, 1)))
+            await asyncio.sleep(0.2)
+        first = one.busy_for
+        assert first > 0.2 * (LANES - 1)
+        assert {type(result) for result in await asyncio.gather(*asked, return_exceptions=True)} == {TimeoutError}
+        assert one.busy_for >= first, "whoever waited was told; the lanes are held all the same"
+        holds[0].set()
+        while one.depth == LANES:
+            await asyncio.sleep(0.01)
+        assert 0 < one.busy_for < first + 30
+        for hold in holds:
+            hold.set()
+        while one.depth:
+            await asyncio.sleep(0.01)
+        assert one.busy_for == 0
+
+    asyncio.run(run())
+
+
 def test_who_would_wait_too_long_is_refused_at_once() -> None:
     work = Work(0.05)
 
@@ -183,6 +238,35 @@ def test_an_error_of_the_work_is_everybodys_and_the_next_batch_goes_on() -> None
         assert await all_of(one, [1, 2, 3]) == [1, 2, 3]
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("seconds", [0.0, 3 * INLINE_SECONDS])
+def test_afterwards_comes_once_all_have_been_told(seconds: float) -> None:
+    order: list[str] = []
+
+    def work(batch: Sequence[int]) -> Worked[int]:
+        time.sleep(seconds)
+        return Worked(batch, lambda: order.append(f"after {len(batch)}"))
+
+    async def one_of(asked: Batcher[int, int], n: int) -> None:
+        await asked.ask(n, 1)
+        order.append("told")
+
+    async def run() -> None:
+        one: Batcher[int, int] = Batcher(work, patience=60, timeout=60, counts=Counts())
+        await one_of(one, 0)
+        await asyncio.sleep(0)
+        assert order == ["told", "after 1"]
+        order.clear()
+        await asyncio.gather(*(one_of(one, n) for n in range(3)))
+        await asyncio.sleep(0)
+
+    asyncio.run(run())
+    told = 0
+    for word in order:
+        told += 1 if word == "told" else -int(word.removeprefix("after "))
+        assert told >= 0, order
+    assert told == 0
 
 
 def test_what_happens_is_told() -> None:
