@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from service.problems import Problem
@@ -50,8 +51,8 @@ class Batcher(Generic[Given, Found]):
     them at most, or is one item that has more.
 
     `work` is called on the loop where one image takes less than `inline` seconds and `quick` says that nothing else
-    will take long, and else on threads, two batches at a time. What is to be done `afterwards` is done on the loop, once
-    those who asked have been told. Refuses at once (503 with Retry-After) what would wait longer than `patience`
+    will take long, and else on threads, two batches at a time. What is to be done `afterwards` is done on the loop,
+    once those who asked have been told. Refuses at once (503 with Retry-After) what would wait longer than `patience`
     seconds, and what would make those that wait more than 256 MiB; TimeoutError after `timeout` seconds.
     """
 
@@ -157,7 +158,7 @@ class Batcher(Generic[Given, Found]):
     def _sweep(self) -> None:
         """One timer for all that wait: a timer each would outlive its request by far."""
         now = time.monotonic()
-        for item in (item for items in (*(batch.items for batch in self._under_way), self._waiting) for item in items):
+        for item in chain(self._waiting, *(batch.items for batch in self._under_way)):
             item.overdue(now)
         again = asyncio.get_running_loop().call_later
         self._sweeper = again(SWEEP_SECONDS, self._sweep) if self._waiting or self._under_way else None

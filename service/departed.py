@@ -5,6 +5,9 @@ from functools import partial
 
 from starlette.types import Receive
 
+DEPARTED = "equipoise.departed"
+"""Where a request's scope has it."""
+
 
 def departed(receive: Receive) -> Callable[[], bool]:
     """Asks whether who sent a request has left; its own `receive` as the server gave it, nothing around it.

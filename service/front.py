@@ -5,9 +5,12 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service import access_log
+from service.departed import DEPARTED, departed
 from service.predict import predict
 from service.problems import CLIENT_LEFT, RETRY_AFTER, Problem
 from service.routes import create_app
+from service.tracing import traced
 
 app = create_app()
 ROUTES = frozenset(str(getattr(route, "path", "")) for route in app.routes)
@@ -22,9 +25,12 @@ def before(theirs: ASGIApp) -> ASGIApp:
     All else goes straight to `app`, past BentoML's tracing, access log and timers.
     """
 
+    ours = traced(_counted)
+
     async def front(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not scope["path"].startswith(THEIRS):
-            await _counted(scope, receive, send)
+            scope[DEPARTED] = departed(receive)
+            await ours(scope, receive, send)
         else:
             await theirs(scope, receive, send)
 
@@ -58,4 +64,7 @@ async def _counted(scope: Scope, receive: Receive, send: Send) -> None:
         status = ENDING.status  # there was no time left for it
         await ENDING.response()(scope, receive, say)
     finally:
-        worker.metrics.request(path if path in ROUTES else "unmatched", status, time.perf_counter() - begun)
+        route, seconds = path if path in ROUTES else "unmatched", time.perf_counter() - begun
+        worker.metrics.request(route, status, seconds)
+        if worker.settings.access_log:
+            access_log.note(scope, route, status, seconds)

@@ -7,7 +7,7 @@ from starlette.types import Receive, Scope, Send
 
 from service import body, query
 from service.asked import OneImage
-from service.departed import departed
+from service.departed import DEPARTED
 from service.problems import told
 from service.worker import Worker
 
@@ -39,5 +39,5 @@ async def _answer(worker: Worker, request: Request) -> bytes:
         explain = query.switch(request, "explain")
     async with asyncio.timeout(worker.settings.timeout):
         image = await body.image_bytes(request, worker.settings.max_bytes)
-    answer: bytes = await worker.batcher.ask(OneImage(image, explain), len(image), departed=departed(request.receive))
+    answer: bytes = await worker.batcher.ask(OneImage(image, explain), len(image), departed=request.scope[DEPARTED])
     return answer

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from service import query
 from service.asked import OneImage
-from service.departed import departed
+from service.departed import DEPARTED
 from service.limits import MOST_IMAGES
 from service.parts import Part, parts
 from service.problems import FORESEEN, Problem, problem_of
@@ -27,7 +27,7 @@ async def predict_batch(request: Request) -> Response:
     query.only(request, "explain")
     explain = query.switch(request, "explain")
     asked: list[asyncio.Task[bytes]] = []
-    gone = departed(request.receive)
+    gone = request.scope[DEPARTED]
     try:
         async for image in _images(request, worker.settings.max_bytes):
             asked.append(asyncio.create_task(_one(worker, image, explain, gone)))

@@ -10,6 +10,7 @@ import sys
 from typing import NoReturn
 
 from decision import Bundle, BundleError, load_bundle
+from service import tracing
 from service.database import Database, StoreError
 from service.host import HostPolicy
 from service.network import Network, NetworkError
@@ -29,6 +30,7 @@ def main() -> None:
     """
     try:
         settings = Settings.from_environment()
+        tracing.collector()
         bundle = load_bundle(settings.model)
         # What a worker does before it is ready: one that cannot would be started again for ever.
         Network(bundle, settings.device, settings.threads)

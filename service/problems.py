@@ -5,13 +5,13 @@ token ─▶ scope                               401 403 429 503
 document ─▶ policy ─▶ preview ─▶ revision    400 409 412 422 428 503
 """
 
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
-import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -47,11 +47,11 @@ class Problem(Exception):
         } | self.more
 
     def response(self) -> Response:
-        return Response(orjson.dumps(self.document()), self.status, self.headers, MEDIA_TYPE)
+        return Response(json.dumps(self.document()), self.status, self.headers, MEDIA_TYPE)
 
     async def tell(self, send: Send) -> None:
         """The whole answer to a request, in plain ASGI: where there is too much to do, refusals must be cheap."""
-        said = orjson.dumps(self.document())
+        said = json.dumps(self.document()).encode()  # not orjson: a class may be named with half a surrogate
         headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(said))]
         headers += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self.headers.items()]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})

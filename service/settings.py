@@ -32,6 +32,7 @@ class Settings:
     metric_classes: int
     patience: float
     drain: float
+    access_log: bool
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -57,6 +58,7 @@ class Settings:
             metric_classes=_positive(environment, "EQUIPOISE_METRIC_CLASSES", 100),
             patience=_positive(environment, "EQUIPOISE_MAX_WAIT", 1),
             drain=drain_of(environment),
+            access_log=_switch(environment, "EQUIPOISE_ACCESS_LOG"),
         )
 
 
@@ -103,3 +105,10 @@ def _positive(environment: Mapping[str, str], name: str, default: int, most: int
     if not text.isdecimal() or not 1 <= int(text) <= most:
         raise SettingsError(f"{name}: expected a whole number from 1 to {most}, got {text!r}")
     return int(text)
+
+
+def _switch(environment: Mapping[str, str], name: str) -> bool:
+    text = (environment.get(name) or "false").lower()
+    if text not in ("true", "false", "1", "0"):
+        raise SettingsError(f"{name}: expected true or false, got {text!r}")
+    return text in ("true", "1")
