@@ -31,7 +31,7 @@ class Counts(Protocol):
     """What is told of batches, on the event loop."""
 
     def batch(self, size: int, waiting: int) -> None:
-        """A batch of so many images begins; so many more wait."""
+        """A batch of so many images was worked on; so many more waited when it began."""
 
     def turned_away(self, n: int) -> None:
         """So many images were refused."""
@@ -99,7 +99,9 @@ class Batcher(Generic[Given, Found]):
         """
         self.refuse_or_admit(size, n)
         loop = asyncio.get_running_loop()
-        item = Item[Given, Found](given, n, size, time.monotonic() + self._timeout, departed, loop.create_future())
+        item: Item[Given, Found] = Item(
+            given, n, size, time.monotonic() + self._timeout, departed, loop.create_future()
+        )
         self._waiting.add(item)
         self._see_to_a_turn()
         if self._sweeper is None:
@@ -124,20 +126,20 @@ class Batcher(Generic[Given, Found]):
         batch = self._waiting.take(most)
         if not batch.items:
             return
-        self._counts.batch(batch.n, self._waiting.n)
+        waiting = self._waiting.n
         if quick and batch.n <= most:
-            self._tell(batch, *self._worked(batch))
+            self._tell(batch, *self._worked(batch), waiting)
         else:
             self._under_way.append(batch)
-            asyncio.get_running_loop().create_task(self._beside(batch))
+            asyncio.get_running_loop().create_task(self._beside(batch, waiting))
         self._see_to_a_turn()
 
-    async def _beside(self, batch: Batch[Given, Found]) -> None:
+    async def _beside(self, batch: Batch[Given, Found], waiting: int) -> None:
         try:
             worked = await asyncio.get_running_loop().run_in_executor(self._threads, self._worked, batch)
         finally:
             self._under_way.remove(batch)
-        self._tell(batch, *worked)
+        self._tell(batch, *worked, waiting)
         self._see_to_a_turn()
 
     def _worked(self, batch: Batch[Given, Found]) -> tuple[Worked[Found], float]:
@@ -148,12 +150,14 @@ class Batcher(Generic[Given, Found]):
             worked = Worked([error] * len(batch.items))
         return worked, time.perf_counter() - begun
 
-    def _tell(self, batch: Batch[Given, Found], worked: Worked[Found], seconds: float) -> None:
+    def _tell(self, batch: Batch[Given, Found], worked: Worked[Found], seconds: float, waiting: int) -> None:
         own = seconds / batch.n
         self._seconds = own if self._seconds == math.inf else self._seconds + SMOOTHING * (own - self._seconds)
         for item, found in zip(batch.items, worked.found, strict=True):
             item.tell(found)
-        asyncio.get_running_loop().call_soon(worked.afterwards)  # behind those who were told, who answer first
+        later = asyncio.get_running_loop().call_soon  # behind those who were told, who answer first
+        later(worked.afterwards)
+        later(self._counts.batch, batch.n, waiting)
 
     def _sweep(self) -> None:
         """One timer for all that wait: a timer each would outlive its request by far."""

@@ -63,7 +63,7 @@ class Waiting(Generic[Given, Found]):
 
         Left out are items that nobody waits for any more; ClientDisconnect to those whose client has departed.
         """
-        batch = Batch[Given, Found]([], 0, time.monotonic())
+        batch: Batch[Given, Found] = Batch([], 0, time.monotonic())
         while self._items and (not batch.items or batch.n + self._items[0].n <= most):
             item = self._items.popleft()
             self.n -= item.n
