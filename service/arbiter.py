@@ -26,11 +26,12 @@ def attend(drain: float) -> None:
         stop = arbiter.stop
 
         def stop_when_free() -> None:
-            arbiter.sockets.close_all()  # else connections would wait in a queue that no worker accepts from
             try:
                 stop()
             except ConflictError:  # it looks after its workers just now, and would forget that it was asked
                 arbiter.loop.call_later(AGAIN_SECONDS, stop_when_free)
+            else:
+                arbiter.sockets.close_all()  # else connections would wait in a queue that no worker accepts from
 
         arbiter.stop = stop_when_free  # type: ignore[method-assign]
         return arbiter

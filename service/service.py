@@ -1,5 +1,6 @@
 """The BentoML service. Its arbiter imports this module too, so what a worker alone needs is imported in the worker."""
 
+import asyncio
 import gc
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from starlette.types import ASGIApp
 
 from service.answer_schema import Answer
 from service.start import die_with_parent, prepare
+
+TOLD_SECONDS = 0.1  # in which those that uvicorn gave up are told so
 
 
 class Front(bentoml.Service[Any]):
@@ -50,14 +53,14 @@ class Equipoise:
 
     @bentoml.on_startup
     def settle(self) -> None:
-        """What start-up made stays for good: the collector need not walk it again. No worker outlives its arbiter."""
-        gc.collect()
+        """What start-up made stays for good: the collector need not walk it. No worker outlives its arbiter."""
         gc.freeze()
         gc.enable()
         die_with_parent()
         self.serving.drain.install()
 
     @bentoml.on_shutdown
-    def close(self) -> None:
-        """Let the last answers out."""
-        self.serving.close()
+    async def close(self) -> None:
+        """Let the last answers out: to clients, while the loop runs on, and to the store."""
+        await asyncio.sleep(TOLD_SECONDS)
+        await asyncio.to_thread(self.serving.close)

@@ -35,7 +35,9 @@ def preparing() -> "subprocess.Popen[str]":
 def prepare() -> None:
     """Wait until all is known to be well, and hand workers what was found; else exit code 2, its one line was said."""
     said, _ = preparing().communicate()
-    if preparing().returncode != 0:
+    if (code := preparing().returncode) != 0:
+        if code != EXIT_UNUSABLE:
+            print(f"error: the checks before the start ended with {code}", file=sys.stderr, flush=True)
         raise SystemExit(EXIT_UNUSABLE)
     found = json.loads(said)
     os.environ |= found["environment"]

@@ -5,22 +5,28 @@ import os
 import signal
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from uuid import UUID
 
 import httpx
+import numpy as np
 import orjson
 import psutil
 import pytest
 
+from service.drain import EXIT_GIVEN_UP
 from tests.conftest import noise, png
-from tests.service.conftest import Server, until
+from tests.service.conftest import ROOT, Server, free_port, scrape, total, until
 
 IMAGE = png(noise(0))
+SLOW = png(np.zeros((6000, 8000, 3), np.uint8))
 
 
 class Client(threading.Thread):
@@ -92,7 +98,6 @@ def test_a_burst_is_answered_and_stored(start: Callable[..., Server]) -> None:
         client.join(10)
     seen = sum((client.seen for client in clients), Counter())
     kept = sum((client.seen for client in clients if client.keep), Counter())
-    print(took, seen, kept)
     assert took < 10
     assert set(seen) <= {"200", "503", "refused", "told to close", "lost from a new one"}
     assert not any(map(psutil.pid_exists, workers))
@@ -139,6 +144,66 @@ def test_work_that_never_ends_ends_with_the_bound(start: Callable[..., Server]) 
             os.kill(worker, signal.SIGKILL)
 
 
+def test_a_batch_that_outlives_the_bound_is_not_waited_for(start: Callable[..., Server]) -> None:
+    server = start(workers=1, EQUIPOISE_DRAIN="3", EQUIPOISE_MAX_WAIT="1000", EQUIPOISE_THREADS="1").wait()
+    said: list[httpx.Response] = []
+
+    def post() -> None:
+        said.append(httpx.post(f"{server.url}/predict/batch", files=[("images", SLOW)] * 40, timeout=60))
+
+    asking = threading.Thread(target=post)
+    asking.start()
+    until(lambda: total(scrape(server.url), "equipoise_batch_size_count") > 2, 60)  # the rest is the third
+    took = end(server)
+    asking.join()
+    assert took < 3 + 2 + 1
+    assert said[0].status_code == 503
+    assert said[0].json()["type"] == "urn:equipoise:problem:ending"
+
+
+def test_a_worker_that_cannot_end_is_ended() -> None:
+    program = """
+import signal, threading, uvicorn
+from service.drain import Drain
+
+async def app(scope, receive, send):
+    await receive()
+    Drain(2).install()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    threading.Event().wait()  # as a database that hangs
+
+config = uvicorn.Config(app, port=0)
+uvicorn.Server(config).run()
+"""
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    with process.stderr as said:
+        while "Uvicorn running" not in said.readline():
+            pass
+        process.terminate()
+        assert process.wait(10) == EXIT_GIVEN_UP
+        assert "ended after EQUIPOISE_DRAIN=2 seconds with work under way" in said.read()
+
+
+def test_plain_bentoml_serve_ends_in_the_same_way(tiny_model: Path, tmp_path: Path) -> None:
+    port, log = free_port(), tmp_path / "log"
+    command = [sys.executable, "-m", "bentoml", "serve", "service.service:Equipoise", "--port", str(port)]
+    environment = os.environ | {"EQUIPOISE_STATE": str(tmp_path), "EQUIPOISE_MODEL": str(tiny_model),
+                                "BENTOML_HOME": str(tmp_path), "EQUIPOISE_DRAIN": "9"}  # fmt: skip
+    with log.open("w") as out:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out)
+    until(lambda: "Completed startup hook" in log.read_text(), 60)
+    client = Client(port, keep=True)
+    until(lambda: len(client.ids) > 20)
+    process.terminate()
+    assert process.wait(30) == 0
+    client.join(10)
+    assert "lost from one in use" not in client.seen
+    assert client.seen["told to close"] >= 1
+    assert "Traceback" not in log.read_text()
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_asked_twice_it_ends_once(start: Callable[..., Server], how: int) -> None:
     server = start().wait()
@@ -146,7 +211,7 @@ def test_asked_twice_it_ends_once(start: Callable[..., Server], how: int) -> Non
     time.sleep(0.05)
     assert end(server, how) < 5
     assert "Traceback" not in server.log
-    assert server.log.count("Completed cleanup hook") == 2
+    assert server.log.count("Completed async cleanup hook: close") == 2
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
