@@ -7,8 +7,9 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -66,7 +67,7 @@ class Batcher(Generic[Given, Found]):
         self._quick = quick
         self._waiting: deque[_Item[Given, Found]] = deque()
         self._under_way: set[_Item[Given, Found]] = set()
-        self._bytes = self._lanes = self._n_waiting = self._n_under_way = 0
+        self._bytes = self._bytes_expected = self._lanes = self._n_waiting = self._n_under_way = 0
         self._seconds = math.inf  # of one image, as measured; the first goes to a thread
         self._turn_due = False
         self._threads = ThreadPoolExecutor(LANES, thread_name_prefix="predict")
@@ -89,6 +90,16 @@ class Batcher(Generic[Given, Found]):
             self._counts.turned_away(n)
             raise Problem(503, "overloaded", f"{self.depth} images are before this one",
                           headers={"Retry-After": str(max(1, math.ceil(wait)))})  # fmt: skip
+
+    @contextmanager
+    def expecting(self, size: int) -> Iterator[None]:
+        """While a request of so many bytes is read. Problem 503 where those that are read have more than 256 MiB."""
+        self.refuse_or_admit(self._bytes_expected + size)
+        self._bytes_expected += size
+        try:
+            yield
+        finally:
+            self._bytes_expected -= size
 
     async def ask(self, given: Given, size: int, n: int = 1) -> Found:
         """The result for one item of so many bytes and images. Raises what `work` found, Problem 503, TimeoutError."""

@@ -50,4 +50,5 @@ async def _counted(scope: Scope, receive: Receive, send: Send) -> None:
         else:
             await app(scope, receive, watch)
     finally:
-        worker.metrics.request(path if path in ROUTES else "unmatched", status, time.perf_counter() - begun)
+        template = path if path in ROUTES else getattr(scope.get("route"), "path", "unmatched")
+        worker.metrics.request(template, status, time.perf_counter() - begun)

@@ -11,9 +11,17 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from decision import Manifest
-from service import config, feedback, openapi, query
+from service import config, feedback, inference, openapi, query
 from service.drift_schemas import DriftDocument
 from service.feedback_schemas import QualityDocument, ResultsDocument, SampleDocument
+from service.inference_schemas import (
+    InferenceDocument,
+    LiveDocument,
+    ModelDocument,
+    ModelReadyDocument,
+    ReadyDocument,
+    ServerDocument,
+)
 from service.limits import LONGEST_WINDOW
 from service.predict_batch import predict_batch
 from service.preview_schemas import PreviewDocument
@@ -111,6 +119,14 @@ def create_app() -> FastAPI:
         security=openapi.NEEDS_TOKEN)  # fmt: skip
     add("/quality", feedback.get_quality, model=QualityDocument, parameters=openapi.OF_QUALITY, **read)
     add("/model", get_model, model=Manifest, security=openapi.MAY_NEED_TOKEN)
+    add("/v2", inference.server, model=ServerDocument)
+    add("/v2/health/live", inference.live, model=LiveDocument)
+    add("/v2/health/ready", inference.ready, model=ReadyDocument)
+    for path, parts in inference.MODEL_PATHS.items():
+        of: dict[str, Any] = {"parameters": openapi.of_path(*parts)}
+        add(path, inference.model, model=ModelDocument, **of, **read)
+        add(f"{path}/ready", inference.model_ready, model=ModelReadyDocument, **of)
+        add(f"{path}/infer", inference.infer, "POST", InferenceDocument, requestBody=openapi.INFERENCE, **of, **read)
     add("/metrics", metrics, response_class=PlainTextResponse)
     for path, handler in (("/livez", livez), ("/healthz", livez), ("/readyz", readyz)):
         add(path, handler)
