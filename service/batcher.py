@@ -7,8 +7,9 @@ ask ─▶ admitted or refused ─▶ waiting ─▶ a turn: on the event loop w
 import asyncio
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import chain
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -64,6 +65,7 @@ class Batcher(Generic[Given, Found]):
         self._inline, self._quick = inline, quick
         self._waiting: Waiting[Given, Found] = Waiting()
         self._under_way: list[Batch[Given, Found]] = []  # beside the loop, the oldest first
+        self._bytes_expected = 0
         self._seconds = math.inf  # of one image, as measured; the first goes to a thread
         self._turn_due = False
         self._threads = ThreadPoolExecutor(LANES, thread_name_prefix="predict")
@@ -91,6 +93,16 @@ class Batcher(Generic[Given, Found]):
             self._counts.turned_away(n)
             raise Problem(503, "overloaded", f"{self.depth} images are before this one",
                           headers={"Retry-After": str(max(1, math.ceil(wait)))})  # fmt: skip
+
+    @contextmanager
+    def expecting(self, size: int) -> Iterator[None]:
+        """While a request of so many bytes is read. Problem 503 where those that are read have more than 256 MiB."""
+        self.refuse_or_admit(self._bytes_expected + size)
+        self._bytes_expected += size
+        try:
+            yield
+        finally:
+            self._bytes_expected -= size
 
     async def ask(self, given: Given, size: int, n: int = 1, *, departed: Callable[[], bool] = lambda: False) -> Found:
         """The result for one item of so many bytes and images. Raises what `work` found, Problem 503, TimeoutError.

@@ -27,7 +27,7 @@ async def image_bytes(request: Request, limit: int) -> bytes:
     if kind == "multipart/form-data":
         data = await _file(request, limit)
     elif kind.startswith("image/") or kind == "application/octet-stream":
-        data = await _limited(request, limit)
+        data = await limited(request, limit)
     else:
         raise Problem(415, "unsupported-media-type", "expected multipart/form-data with a file `image`, or an image "
                       f"as body with an image/* or application/octet-stream type, got {kind!r}")  # fmt: skip
@@ -38,14 +38,15 @@ async def image_bytes(request: Request, limit: int) -> bytes:
 
 async def document(request: Request) -> Any:
     """The JSON value of a body; Problem 400 where it is none, 413 where it is too large."""
-    data = await _limited(request, MAX_DOCUMENT)
+    data = await limited(request, MAX_DOCUMENT)
     try:
         return json.loads(data, parse_constant=_refuse, object_pairs_hook=_distinct)
     except (ValueError, RecursionError) as error:
         raise Problem(400, "malformed-request", f"expected a JSON document, got {error}") from None
 
 
-async def _limited(request: Request, limit: int) -> bytes:
+async def limited(request: Request, limit: int) -> bytes:
+    """The whole body; Problem 413 beyond `limit` bytes, as soon as that is known."""
     announced = request.headers.get("content-length", "")
     chunks = request.stream()
     if announced.isdecimal() and int(announced) > limit:
@@ -79,7 +80,7 @@ def _too_large(limit: int) -> Problem:
 
 async def _file(request: Request, limit: int) -> bytes:
     """The multipart file, from a body that was read whole: it is no larger than an image may be."""
-    body = await _limited(request, limit)
+    body = await limited(request, limit)
     replay = iter([{"type": "http.request", "body": body, "more_body": False}])
 
     async def receive() -> dict[str, Any]:

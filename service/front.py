@@ -62,9 +62,10 @@ async def _counted(scope: Scope, receive: Receive, send: Send) -> None:
         if not worker.drain.under_way or status != CLIENT_LEFT:
             raise
         status = ENDING.status  # there was no time left for it
-        await ENDING.response()(scope, receive, say)
+        await ENDING.response(path)(scope, receive, say)
     finally:
-        route, seconds = path if path in ROUTES else "unmatched", time.perf_counter() - begun
+        route = path if path in ROUTES else getattr(scope.get("route"), "path", "unmatched")
+        seconds = time.perf_counter() - begun
         worker.metrics.request(route, status, seconds)
         if worker.settings.access_log:
             access_log.note(scope, route, status, seconds)

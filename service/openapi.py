@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from decision import PolicyDocument
 from service.body import IMAGE_FIELD
 from service.feedback_schemas import LabelDocument, LabelsDocument
+from service.inference_schemas import InferenceRequestDocument
 from service.limits import DRAWN_DAYS, LARGEST_REVISION, LONGEST_WINDOW, MOST_DRAWN, MOST_LISTED, OBSERVED_DAYS
 from service.schemas import Rollback
 
@@ -91,6 +92,11 @@ def _parameter(
     return {"name": name, "in": where, "required": required, "schema": schema, "description": description}
 
 
+def of_path(*names: str) -> list[dict[str, Any]]:
+    """The parameters of a path."""
+    return [_parameter("path", name, {"type": "string"}, f"The model's {name}.", required=True) for name in names]
+
+
 _SWITCH, _TEXT = {"type": "boolean"}, {"type": "string"}
 EXPLAIN = _parameter("query", "explain", _SWITCH, "Add calibrated and adjusted probabilities, thresholds and ratios.")
 WINDOW = _parameter("query", "window", _TEXT, f"How far back, like 1h or 24h, {LONGEST_WINDOW // 86_400}d at most.")
@@ -128,3 +134,10 @@ OF_QUALITY = [
     _parameter("query", "window", _TEXT, f"How far back, like 7d, {OBSERVED_DAYS}d at most."),
     _parameter("query", "by", {"type": "string", "enum": ["revision", "day"]}, "A cohort for each."),
 ]
+INFERENCE: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "application/json": {"schema": _schema(InferenceRequestDocument)},
+        "application/octet-stream": {"schema": _FILE},
+    },
+}

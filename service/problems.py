@@ -46,7 +46,10 @@ class Problem(Exception):
             "detail": self.detail,
         } | self.more
 
-    def response(self) -> Response:
+    def response(self, path: str) -> Response:
+        """For a route's path: the Open Inference Protocol has a form of its own."""
+        if path == "/v2" or path.startswith("/v2/"):
+            return Response(json.dumps({"error": self.detail}), self.status, self.headers, "application/json")
         return Response(json.dumps(self.document()), self.status, self.headers, MEDIA_TYPE)
 
     async def tell(self, send: Send) -> None:
@@ -97,7 +100,7 @@ def _faults(error: PolicyError) -> list[dict[str, Any]]:
 
 async def answer_problem(request: Request, error: Exception) -> Response:
     """The exception handler for everything."""
-    return told(request, error).response()
+    return told(request, error).response(request.url.path)
 
 
 def told(request: Request, error: Exception) -> Problem:
@@ -105,7 +108,7 @@ def told(request: Request, error: Exception) -> Problem:
     problem = problem_of(error)
     if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
         # A path has a route per method, and Starlette names those of the first alone.
-        same = (route for route in request.app.routes if getattr(route, "path", None) == request.url.path)
+        same = (route for route in request.app.routes if route.path_regex.match(request.url.path))
         problem.headers["Allow"] = ", ".join(sorted({method for route in same for method in route.methods}))
     if problem.status >= 500 and problem is not error:
         log.error("%s %s: %s", request.method, request.url.path, error, exc_info=error)

@@ -11,14 +11,23 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from decision import Manifest
-from service import config, feedback, openapi, query
+from service import config, feedback, inference, openapi, query
 from service.answer_schema import Answer
 from service.drift_schemas import DriftDocument
 from service.feedback_schemas import QualityDocument, ResultsDocument, SampleDocument
+from service.inference_schemas import (
+    InferenceDocument,
+    LiveDocument,
+    ModelDocument,
+    ModelReadyDocument,
+    ReadyDocument,
+    ServerDocument,
+)
 from service.limits import LONGEST_WINDOW
 from service.predict_batch import predict_batch
 from service.preview_schemas import PreviewDocument
-from service.problems import FORESEEN, RETRY_AFTER, Problem, answer_problem
+from service.problems import FORESEEN, answer_problem
+from service.readiness import require_ready
 from service.schemas import BatchDocument, HistoryDocument, PolicyInForceDocument
 from service.worker import as_json, worker_of
 
@@ -59,15 +68,9 @@ async def livez(_: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """This worker has the model, a policy, and has answered once: it exists only after that. What ails it is said.
-
-    Problem 503 where it would not answer: it is about to end, or works on one batch for longer than anybody waits.
-    """
+    """This worker would answer, with the model and the policy that are named. What ails it is said."""
     worker = worker_of(request)
-    if worker.drain.under_way:
-        raise Problem(503, "ending", "the service was asked to end", headers=RETRY_AFTER)
-    if (seconds := worker.batcher.busy_for) > worker.settings.timeout:
-        raise Problem(503, "stuck", f"a batch has been worked on for {seconds:.0f} seconds", headers=RETRY_AFTER)
+    require_ready(worker)
     enforced = await asyncio.to_thread(worker.policies.current)
     known = {"status": "ready", "model": worker.bundle.id, "policy_revision": enforced.revision}
     return as_json(known | {"degraded": await asyncio.to_thread(worker.policies.degraded)})
@@ -119,6 +122,14 @@ def create_app() -> FastAPI:
         security=openapi.NEEDS_TOKEN)  # fmt: skip
     add("/quality", feedback.get_quality, model=QualityDocument, parameters=openapi.OF_QUALITY, **read)
     add("/model", get_model, model=Manifest, security=openapi.MAY_NEED_TOKEN)
+    add("/v2", inference.server, model=ServerDocument)
+    add("/v2/health/live", inference.live, model=LiveDocument)
+    add("/v2/health/ready", inference.ready, model=ReadyDocument)
+    for path, parts in inference.MODEL_PATHS.items():
+        of: dict[str, Any] = {"parameters": openapi.of_path(*parts)}
+        add(path, inference.model, model=ModelDocument, **of, **read)
+        add(f"{path}/ready", inference.model_ready, model=ModelReadyDocument, **of)
+        add(f"{path}/infer", inference.infer, "POST", InferenceDocument, requestBody=openapi.INFERENCE, **of, **read)
     add("/metrics", metrics, response_class=PlainTextResponse)
     for path, handler in (("/livez", livez), ("/healthz", livez), ("/readyz", readyz)):
         add(path, handler)

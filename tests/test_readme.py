@@ -37,7 +37,7 @@ def test_every_route() -> None:
     from service.routes import create_app
 
     served = set(create_app().openapi()["paths"]) | {"/docs", "/docs.json"}
-    named = set(re.findall(r"`(?:GET |PUT |PATCH |POST )?(/[a-z./-]+)`", README))
+    named = set(re.findall(r"`(?:GET |PUT |PATCH |POST )?(/[a-z0-9{}./-]+)`", README))
     assert named == served - {"/healthz"}  # BentoML's older name of /livez
 
 

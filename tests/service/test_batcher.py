@@ -283,3 +283,89 @@ def test_what_happens_is_told() -> None:
 
     asyncio.run(run())
     assert told.refused == 1
+
+
+class Groups:
+    """Remembers the batches of items that have so many images, and where they were worked on."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds, self.batches, self.threads = seconds, list[list[int]](), list[str]()
+
+    def __call__(self, batch: Sequence[int]) -> list[int]:
+        self.batches.append(list(batch))
+        self.threads.append(threading.current_thread().name)
+        time.sleep(self.seconds * sum(batch))
+        return list(batch)
+
+
+@pytest.mark.parametrize(
+    ("items", "batches"),
+    [
+        ([1] * 65, [[1] * 64, [1]]),
+        ([60, 4, 1], [[60, 4], [1]]),
+        ([60, 5, 1], [[60], [5, 1]]),
+        ([64, 64], [[64], [64]]),
+        ([200, 1, 2], [[200], [1, 2]]),
+        ([1, 200, 2], [[1], [200], [2]]),
+        ([63, 1, 65], [[63, 1], [65]]),
+    ],
+)
+def test_a_batch_has_so_many_images_at_most_or_is_one_item(items: list[int], batches: list[list[int]]) -> None:
+    work, told = Groups(), Counts()
+
+    async def run() -> None:
+        one = batcher(work, counts=told)
+        asked = [asyncio.ensure_future(one.ask(n, 1, n)) for n in items]
+        await asyncio.sleep(0)
+        assert one.depth == sum(items)
+        assert await asyncio.gather(*asked) == items
+        assert (one.depth, one.bytes_waiting) == (0, 0)
+
+    asyncio.run(run())
+    assert sorted(work.batches) == sorted(batches), "two lanes may begin in either order"
+    assert [size for size, _ in told.batches] == [sum(batch) for batch in batches]
+    assert told.batches[-1][1] == 0
+
+
+def test_an_item_of_many_images_is_worked_on_beside_the_loop() -> None:
+    work = Groups(0.0005)
+
+    async def run() -> None:
+        one = batcher(work)
+        for _ in range(20):
+            await one.ask(1, 1)
+        assert work.threads[-1] == threading.current_thread().name
+        await one.ask(64, 1, 64)  # 32 ms: the loop would be held up
+        assert work.threads[-1] != threading.current_thread().name
+
+    asyncio.run(run())
+
+
+def test_who_waits_behind_many_images_is_refused_for_their_time() -> None:
+    told = Counts()
+
+    async def run() -> None:
+        one = batcher(Groups(0.002), patience=0.8, counts=told)
+        await one.ask(64, 1, 64)
+        many = [asyncio.ensure_future(one.ask(256, 1, 256)) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        with pytest.raises(Problem, match="512 images are before this one"):
+            await one.ask(3, 1, 3)
+        assert told.refused == 3
+        await asyncio.gather(*many)
+        assert await one.ask(3, 1, 3) == 3
+
+    asyncio.run(run())
+
+
+def test_requests_that_are_read_have_a_bound_together() -> None:
+    async def run() -> None:
+        one = batcher(Groups())
+        with one.expecting(MOST_BYTES // 2), one.expecting(MOST_BYTES // 2):
+            with pytest.raises(Problem, match="images are before"), one.expecting(1):
+                pass
+            assert await one.ask(1, 1) == 1, "others are not refused for them"
+        with one.expecting(MOST_BYTES):
+            pass
+
+    asyncio.run(run())

@@ -92,6 +92,9 @@ def test_docs_json_lists_every_route_and_names_no_other_host(client: httpx.Clien
         ("/config/history", "get"), ("/config/rollback", "post"), ("/feedback", "post"),
         ("/audit-sample", "get"), ("/quality", "get"), ("/drift", "get"), ("/model", "get"), ("/metrics", "get"),
         ("/livez", "get"), ("/healthz", "get"), ("/readyz", "get"),
+        ("/v2", "get"), ("/v2/health/live", "get"), ("/v2/health/ready", "get"),
+        *((f"/v2/models/{{name}}{version}{tail}", method) for version in ("", "/versions/{version}")
+          for tail, method in (("", "get"), ("/ready", "get"), ("/infer", "post"))),
     }  # fmt: skip
     body = document["paths"]["/predict"]["post"]["requestBody"]["content"]
     assert {"multipart/form-data", "image/png", "application/octet-stream"} <= set(body)
