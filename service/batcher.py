@@ -32,7 +32,7 @@ class Counts(Protocol):
     """What is told of batches, on the event loop."""
 
     def batch(self, size: int, waiting: int) -> None:
-        """A batch of so many images was worked on; so many more waited when it began."""
+        """A batch of so many images; so many more waited when it began."""
 
     def turned_away(self, n: int) -> None:
         """So many images were refused."""
@@ -140,18 +140,20 @@ class Batcher(Generic[Given, Found]):
             return
         waiting = self._waiting.n
         if quick and batch.n <= most:
-            self._tell(batch, *self._worked(batch), waiting)
+            self._tell(batch, *self._worked(batch))
+            asyncio.get_running_loop().call_soon(self._counts.batch, batch.n, waiting)  # behind the answers
         else:
+            self._counts.batch(batch.n, waiting)
             self._under_way.append(batch)
-            asyncio.get_running_loop().create_task(self._beside(batch, waiting))
+            asyncio.get_running_loop().create_task(self._beside(batch))
         self._see_to_a_turn()
 
-    async def _beside(self, batch: Batch[Given, Found], waiting: int) -> None:
+    async def _beside(self, batch: Batch[Given, Found]) -> None:
         try:
             worked = await asyncio.get_running_loop().run_in_executor(self._threads, self._worked, batch)
         finally:
             self._under_way.remove(batch)
-        self._tell(batch, *worked, waiting)
+        self._tell(batch, *worked)
         self._see_to_a_turn()
 
     def _worked(self, batch: Batch[Given, Found]) -> tuple[Worked[Found], float]:
@@ -162,14 +164,12 @@ class Batcher(Generic[Given, Found]):
             worked = Worked([error] * len(batch.items))
         return worked, time.perf_counter() - begun
 
-    def _tell(self, batch: Batch[Given, Found], worked: Worked[Found], seconds: float, waiting: int) -> None:
+    def _tell(self, batch: Batch[Given, Found], worked: Worked[Found], seconds: float) -> None:
         own = seconds / batch.n
         self._seconds = own if self._seconds == math.inf else self._seconds + SMOOTHING * (own - self._seconds)
         for item, found in zip(batch.items, worked.found, strict=True):
             item.tell(found)
-        later = asyncio.get_running_loop().call_soon  # behind those who were told, who answer first
-        later(worked.afterwards)
-        later(self._counts.batch, batch.n, waiting)
+        asyncio.get_running_loop().call_soon(worked.afterwards)  # behind those who were told, who answer first
 
     def _sweep(self) -> None:
         """One timer for all that wait: a timer each would outlive its request by far."""
