@@ -97,7 +97,11 @@ def chosen(only: Sequence[str] | None, environments: Path) -> list[Contender]:
 def running(
     contender: Contender, model: Path, *, workers: int = 1, environments: Path = ENVIRONMENTS
 ) -> Iterator[Running]:  # fmt: skip
-    """Start it on its core (with several workers: on both); end it and all it started when the block is left."""
+    """Start it on its core (with several workers: on both); end it and all it started when the block is left.
+
+    Also where this process is told to end: SIGTERM becomes an exit that leaves the block.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     port = _free_port()
     filled = {"python": python_of(contender.environment, environments), "port": str(port), "workers": str(workers)}
     command = [part.format_map(filled) for part in contender.command]

@@ -46,6 +46,8 @@ class Connection:
 
 
 def _content_length(head: bytes) -> int:
+    if head[9:12] == b"204":
+        return 0
     for line in head.split(b"\r\n"):
         name, _, value = line.partition(b":")
         if name.lower() == b"content-length":

@@ -7,7 +7,8 @@ is the best goodput of closed loops and of open ones a little above them. Beside
 every 0.2 s by another client. What a refusal costs is CPU time of the worker. Where answers are made on threads of
 their own it is the event loop's thread's, less what that uses under the probes alone: a little too much, as that thread
 also receives what is answered. Else it is all threads', less the answers at what an answer costs in a closed loop.
-Beside it, a bare app that refuses everything, offered the same.
+Beside it, a bare app that refuses everything, offered and asked the same: its answers to the probes say how late the
+client itself is.
 """
 
 import sys
@@ -23,7 +24,7 @@ import numpy as np
 
 from benchmarks.serving.contenders import OURS, REFUSING, Running, running
 from benchmarks.serving.load import loaded
-from benchmarks.serving.open_loop import WARM_SECONDS, Seen
+from benchmarks.serving.open_loop import WARM_SECONDS, Seen, percentile
 from benchmarks.serving.probe import probing
 from benchmarks.serving.processes import cpu_seconds, loop_seconds
 from benchmarks.serving.rate import offered
@@ -92,7 +93,11 @@ def overloaded(case: Case, seconds: float) -> Overloaded:
                 _, idle = _used(clock, server, lambda: time.sleep(part))
             with probing(server, PROBED) as probed:
                 seen, cpu = _used(clock, server, lambda: offered(server, image, case.factor * peak, seconds))
-            bare_seen, bare = _used(cpu_seconds, refusing, lambda: offered(refusing, image, case.factor * peak, part))
+            with probing(refusing, PROBED[:1]) as control:
+                bare_seen, bare = _used(
+                    cpu_seconds, refusing, lambda: offered(refusing, image, case.factor * peak, part)
+                )
+            probed[f"beside {REFUSING.name}"] = control[PROBED[0]]
     own = cpu - idle / part * _wall(seen) - (0.0 if case.beside else answer * seen.goodput * _wall(seen))
     refused, bare_refused = (max(1, one.refused) / one.seconds * _wall(one) for one in (seen, bare_seen))
     return Overloaded(
@@ -136,7 +141,7 @@ def table(found: dict[str, Overloaded]) -> str:
 
 
 def probes(found: dict[str, Overloaded]) -> str:
-    rows = [[name, path, len(times), *(f"{np.quantile(times, share):.1f}" for share in (0.5, 0.99, 1.0)),
+    rows = [[name, path, len(times), *(f"{percentile(np.array(times), share):.1f}" for share in (50, 99, 100)),
              sum(time > 100 for time in times)]
             for name, one in found.items() for path, times in one.probes.items()]  # fmt: skip
     return markdown(
