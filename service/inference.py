@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
@@ -19,7 +20,6 @@ from service.departed import DEPARTED
 from service.inference_protocol import (
     HEADER_LENGTH,
     Datatype,
-    InferenceRequest,
     Tensor,
     Values,
     answer_of,
@@ -39,6 +39,7 @@ MODEL_PATHS = {
 EXTENSIONS = ("binary_tensor_data",)
 PLATFORM = "onnxruntime_onnx"
 MOST_BYTES = 64 << 20
+INLINE_BYTES = 256 << 10  # as JSON they hold the event loop up for some milliseconds
 JSON_BYTES = 1 << 20  # beside the data, in a request of one image that is larger than MOST_BYTES
 
 
@@ -153,7 +154,8 @@ async def infer(request: Request) -> Response:
     with worker.batcher.expecting(min(int(announced), limit) if announced.isdecimal() else limit):
         async with asyncio.timeout(worker.settings.timeout):
             data = await body.limited(request, limit)
-        group = _group(request_of(data, request.headers.get(HEADER_LENGTH)), bundle, worker.settings.max_bytes)
+        read = partial(_group, data, request.headers.get(HEADER_LENGTH), bundle, worker.settings.max_bytes)
+        group = read() if len(data) < INLINE_BYTES else await asyncio.to_thread(read)
     said, json_length = await worker.batcher.ask(group, len(data), group.n, departed=request.scope[DEPARTED])
     if json_length is None:
         return Response(said, media_type="application/json")
@@ -176,8 +178,9 @@ def _bundle(request: Request) -> Bundle:
     return bundle
 
 
-def _group(asked: InferenceRequest, bundle: Bundle, most_bytes: int) -> Group:
-    """What is asked of this model; Problem 400 or 413 for what it does not take or give."""
+def _group(data: bytes, header_length: str | None, bundle: Bundle, most_bytes: int) -> Group:
+    """What a body asks of this model; Problem 400 or 413 for what it does not take or give."""
+    asked = request_of(data, header_length)
     given, spec = asked.input, bundle.input
     if given.name != INPUT_NAME:
         raise malformed(f"expected the input {INPUT_NAME!r}, got {given.name[:40]!r}")

@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 from tritonclient.utils import InferenceServerException, serialize_byte_tensor
 
 from decision import load_bundle, read_image
-from service.inference import MOST_BYTES
+from service.inference import INLINE_BYTES, MOST_BYTES
 from service.inference_protocol import HEADER_LENGTH, MOST_JSON, InferenceRequest, Tensor, answer_of, request_of
 from service.limits import MOST_TENSOR_IMAGES
 from service.problems import Problem
 from tests.conftest import CLASSES, SPEC, noise, png
-from tests.service.conftest import ROOT, Server, put, scrape, total
+from tests.service.conftest import ROOT, Server, put, scrape, total, until
 
 IMAGES = np.stack([noise(seed) for seed in range(5)])
 ENCODED = [png(pixels) for pixels in IMAGES]
@@ -196,6 +196,15 @@ def test_only_the_outputs_that_are_asked_for(served: triton.InferenceServerClien
     assert "id" not in everything
 
 
+def test_much_json_is_read_beside_the_loop(served: triton.InferenceServerClient, client: httpx.Client) -> None:
+    many = np.stack([noise(seed) for seed in range(MOST_TENSOR_IMAGES)])
+    nested = {"inputs": [{"name": "image", "datatype": "UINT8", "shape": list(many.shape), "data": many.tolist()}]}
+    body = json.dumps(nested, indent=4).encode()
+    assert len(body) > INLINE_BYTES
+    found = client.post(URL, content=body).json()["outputs"][0]["data"]
+    assert found == served.infer("tiny", [pixels_input(many)]).as_numpy("probabilities").ravel().tolist()
+
+
 def test_more_images_than_a_batch_have_one_answer(served: triton.InferenceServerClient, client: httpx.Client) -> None:
     many = np.stack([noise(seed) for seed in range(MOST_TENSOR_IMAGES)])
     found = served.infer("tiny", [pixels_input(many)])
@@ -348,11 +357,12 @@ def test_answers_are_stored_and_can_be_labelled(
 ) -> None:
     ids = text(served.infer("tiny", [pixels_input()]).as_numpy("id"))
     items = {"items": [{"id": own, "label": "red"} for own in ids]}
-    for _ in range(100):
+
+    def labelled() -> bool:
         results = client.post("/feedback", json=items, headers=server.token).json()["results"]
-        if all(one["result"] != "unknown" for one in results):
-            break
-    assert {one["result"] for one in results} <= {"accepted", "duplicate"}
+        return {one["result"] for one in results} <= {"accepted", "duplicate"}
+
+    until(labelled)
 
 
 def test_the_document_has_a_client_that_works(server: Server, tmp_path: Path) -> None:
