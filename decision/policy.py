@@ -163,9 +163,9 @@ class Policy:
         flags = self.rule.flags(probabilities)
         labels = self.rule.labels(logits, probabilities, flags)
         if self.document.abstain_below > 0:
-            unsure = probabilities.max(axis=1) < self.document.abstain_below
+            unsure = np.maximum.reduce(probabilities, axis=1) < self.document.abstain_below
             if self.can_flag:
-                unsure &= ~flags.any(axis=1)
+                unsure &= ~np.logical_or.reduce(flags, axis=1)
             labels[unsure] = ABSTAIN
         return Decisions(labels, flags, probabilities)
 

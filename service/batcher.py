@@ -115,15 +115,27 @@ class Batcher(Generic[Given, Found]):
             given, n, size, time.monotonic() + self._timeout, departed, loop.create_future()
         )
         self._waiting.add(item)
-        self._see_to_a_turn()
         if self._sweeper is None:
             self._sweeper = loop.call_later(SWEEP_SECONDS, self._sweep)
+        if not self._turn_due and len(self._under_way) < LANES:
+            await self._lead(item)
         found: Found = await item.done
         return found
 
     def close(self) -> None:
         """Begin nothing more: what is still under way has nobody who waits for it."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _lead(self, item: Item[Given, Found]) -> None:
+        """Take the turn oneself, and one's own result from it, once all that has come by now waits too."""
+        self._turn_due = True
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            item.done.cancel()
+            asyncio.get_running_loop().call_soon(self._turn)
+            raise
+        self._turn()
 
     def _see_to_a_turn(self) -> None:
         if self._waiting and not self._turn_due and len(self._under_way) < LANES:

@@ -9,7 +9,7 @@ from typing import Any
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from service.problems import Problem
 
@@ -53,13 +53,22 @@ async def limited(request: Request, limit: int) -> bytes:
         if request.headers.get("expect", "").lower() != "100-continue":  # else the client waits for leave to send
             await _linger(chunks)
         raise _too_large(limit)
-    body = bytearray()
-    async for chunk in chunks:
-        body += chunk
-        if len(body) > limit:
-            await _linger(chunks)
-            raise _too_large(limit)
-    return bytes(body)
+    first = await request.receive()
+    if first["type"] == "http.disconnect":
+        raise ClientDisconnect
+    data, more = first.get("body", b""), first.get("more_body", False)
+    if more:
+        body = bytearray(data)
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > limit:
+                await _linger(chunks)
+                raise _too_large(limit)
+        data = bytes(body)
+    if len(data) > limit:
+        raise _too_large(limit)
+    whole: bytes = data
+    return whole
 
 
 async def _linger(chunks: AsyncIterator[bytes]) -> None:

@@ -6,7 +6,7 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import access_log
-from service.departed import DEPARTED, departed
+from service.connection import DEPARTED, departed
 from service.predict import predict
 from service.problems import CLIENT_LEFT, RETRY_AFTER, Problem
 from service.routes import create_app

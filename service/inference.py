@@ -16,7 +16,7 @@ from decision.bundle import INPUT_NAME
 from decision.images import Pixels
 from service import body, query
 from service.asked import Decided, Images
-from service.departed import DEPARTED
+from service.connection import DEPARTED
 from service.inference_protocol import (
     HEADER_LENGTH,
     Datatype,

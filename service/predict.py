@@ -7,7 +7,7 @@ from starlette.types import Receive, Scope, Send
 
 from service import body, query
 from service.asked import OneImage
-from service.departed import DEPARTED
+from service.connection import DEPARTED, arrived
 from service.problems import told
 from service.worker import Worker
 
@@ -37,7 +37,10 @@ async def _answer(worker: Worker, request: Request) -> bytes:
     if request.scope["query_string"]:
         query.only(request, "explain")
         explain = query.switch(request, "explain")
-    async with asyncio.timeout(worker.settings.timeout):
+    if arrived(request.receive):
         image = await body.image_bytes(request, worker.settings.max_bytes)
+    else:
+        async with asyncio.timeout(worker.settings.timeout):
+            image = await body.image_bytes(request, worker.settings.max_bytes)
     answer: bytes = await worker.batcher.ask(OneImage(image, explain), len(image), departed=request.scope[DEPARTED])
     return answer

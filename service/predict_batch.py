@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from service import query
 from service.asked import OneImage
-from service.departed import DEPARTED
+from service.connection import DEPARTED
 from service.limits import MOST_IMAGES
 from service.parts import Part, parts
 from service.problems import FORESEEN, Problem, problem_of

@@ -138,6 +138,21 @@ def test_who_has_gone_is_left_out() -> None:
     assert 10 not in [n for batch in work.batches for n in batch]
 
 
+@pytest.mark.parametrize("seconds", [0.0, 3 * INLINE_SECONDS])
+def test_whoever_is_cancelled_before_its_turn_takes_nobodys(seconds: float) -> None:
+    async def run() -> None:
+        one = batcher(Work(seconds))
+        await one.ask(0, 1)
+        leads, follows = (asyncio.ensure_future(one.ask(n, 1)) for n in (2, 4))
+        await asyncio.sleep(0)
+        leads.cancel()
+        assert await asyncio.wait_for(follows, 5) == 8
+        assert await asyncio.wait_for(one.ask(6, 1), 5) == 12
+        assert one.depth == 0
+
+    asyncio.run(run())
+
+
 def test_who_has_departed_when_its_turn_comes_is_left_out_and_told_so() -> None:
     work, told, left = Work(0.05), Counts(), set[int]()
 

@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from service.departed import departed
+from service.connection import departed
 from tests.conftest import noise, png
 from tests.service.conftest import Server, scrape, total, until
 
