@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from service.problems import Problem
+from service.admission import Admission
+from service.problems import RETRY_AFTER, Problem
 from service.waiting import Batch, Item, Waiting
 
 Given = TypeVar("Given")
@@ -24,6 +25,7 @@ LANES = 2  # batches under way: one decodes while the other computes
 INLINE_SECONDS = 0.001  # of one image: a thread costs about a tenth of it to go to and come from
 TURN_SECONDS = 0.004  # for which the event loop may be held up at once
 MOST_BYTES = 256 << 20
+ALWAYS_ADMITTED = 2 * LANES  # images, however long one takes: no lane shall want for work
 SMOOTHING = 0.1
 SWEEP_SECONDS = 0.25
 
@@ -61,8 +63,8 @@ class Batcher(Generic[Given, Found]):
         self, work: Callable[[Sequence[Given]], Worked[Found]], *, patience: float, timeout: float, counts: Counts,
         inline: float = INLINE_SECONDS, quick: Callable[[], bool] = lambda: True,
     ) -> None:  # fmt: skip
-        self._work, self._patience, self._timeout, self._counts = work, patience, timeout, counts
-        self._inline, self._quick = inline, quick
+        self._work, self._timeout, self._counts, self._inline, self._quick = work, timeout, counts, inline, quick
+        self._admission = Admission(patience)
         self._waiting: Waiting[Given, Found] = Waiting()
         self._under_way: list[Batch[Given, Found]] = []  # beside the loop, the oldest first
         self._bytes_expected = 0
@@ -86,13 +88,18 @@ class Batcher(Generic[Given, Found]):
         """For how many seconds the oldest batch has been worked on."""
         return time.monotonic() - self._under_way[0].begun if self._under_way else 0.0
 
+    def overloaded(self, size: int = 0) -> bool:
+        """Whether an item of so many bytes would wait too long, or be too much to keep."""
+        if self._waiting.size + size > MOST_BYTES:
+            return True
+        depth = self.depth
+        return not self._admission.admits(depth * self._seconds if depth >= ALWAYS_ADMITTED else 0.0)
+
     def refuse_or_admit(self, size: int, n: int = 1) -> None:
-        """Problem 503 where an item of so many bytes and images would wait too long."""
-        wait = self.depth * self._seconds if self._seconds < math.inf else 0.0
-        if wait > self._patience or self._waiting.size + size > MOST_BYTES:
+        """Problem 503 where an item of so many bytes and images is one too many."""
+        if self.overloaded(size):
             self._counts.turned_away(n)
-            raise Problem(503, "overloaded", f"{self.depth} images are before this one",
-                          headers={"Retry-After": str(max(1, math.ceil(wait)))})  # fmt: skip
+            raise Problem(503, "overloaded", f"{self.depth} images are before this one", headers=RETRY_AFTER)
 
     @contextmanager
     def expecting(self, size: int) -> Iterator[None]:

@@ -48,7 +48,7 @@ async def _counted(scope: Scope, receive: Receive, send: Send) -> None:
 
     async def close(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], CLOSE]
+            message = {**message, "headers": [*message["headers"], CLOSE]}
         await send(message)
 
     say = close if worker.drain.under_way else send

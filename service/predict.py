@@ -8,21 +8,29 @@ from starlette.types import Receive, Scope, Send
 from service import body, query
 from service.asked import OneImage
 from service.connection import DEPARTED, arrived
-from service.problems import told
+from service.problems import RETRY_AFTER, Problem, told
 from service.worker import Worker
 
 ROUTE = "POST /predict"
+OVERLOADED = 503
+REFUSAL = Problem(OVERLOADED, "overloaded", "too many images are before this one", headers=RETRY_AFTER).messages()
+"""Made once: where there is too much to do, it must cost little to say so."""
 
 
 async def predict(worker: Worker, scope: Scope, receive: Receive, send: Send) -> int:
     """Classify one image; the status that was answered."""
+    if worker.batcher.overloaded():
+        worker.monitoring.metrics.turned_away(1)
+        for message in REFUSAL:
+            await send(message)
+        return OVERLOADED
     request = Request(scope, receive)
     try:
-        worker.batcher.refuse_or_admit(0)
         said = await _answer(worker, request)
     except Exception as error:
         problem = told(request, error)
-        await problem.tell(send)
+        for message in problem.messages():
+            await send(message)
         return problem.status
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(said))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -15,7 +15,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import Send
+from starlette.types import Message
 
 from decision import BrokenImage, ImageError, NotCertifiable, PolicyError, TooManyPixels, UnsupportedImage
 from decision.errors import MOST_NAMED
@@ -52,13 +52,13 @@ class Problem(Exception):
             return Response(json.dumps({"error": self.detail}), self.status, self.headers, "application/json")
         return Response(json.dumps(self.document()), self.status, self.headers, MEDIA_TYPE)
 
-    async def tell(self, send: Send) -> None:
-        """The whole answer to a request, in plain ASGI: where there is too much to do, refusals must be cheap."""
+    def messages(self) -> tuple[Message, Message]:
+        """The whole answer to a request, in plain ASGI."""
         said = json.dumps(self.document()).encode()  # not orjson: a class may be named with half a surrogate
         headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(said))]
         headers += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self.headers.items()]
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "http.response.body", "body": said})
+        start = {"type": "http.response.start", "status": self.status, "headers": headers}
+        return start, {"type": "http.response.body", "body": said}
 
 
 CLIENT_LEFT = 499  # nobody reads this answer; it is for the counters

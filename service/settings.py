@@ -3,11 +3,13 @@
 import os
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast, get_args
 
 Device = Literal["auto", "cpu", "cuda"]
+MOST_SECONDS = 86_400
 MOST_PIXELS = 178_000_000  # Pillow refuses more by itself
 
 
@@ -56,7 +58,7 @@ class Settings:
             timeout=_positive(environment, "EQUIPOISE_TIMEOUT", 30),
             threads=_positive(environment, "EQUIPOISE_THREADS", _cores_per_worker(environment)),
             metric_classes=_positive(environment, "EQUIPOISE_METRIC_CLASSES", 100),
-            patience=_positive(environment, "EQUIPOISE_MAX_WAIT", 1),
+            patience=_seconds(environment, "EQUIPOISE_MAX_WAIT", 1.0),
             drain=drain_of(environment),
             access_log=_switch(environment, "EQUIPOISE_ACCESS_LOG"),
         )
@@ -105,6 +107,14 @@ def _positive(environment: Mapping[str, str], name: str, default: int, most: int
     if not text.isdecimal() or not 1 <= int(text) <= most:
         raise SettingsError(f"{name}: expected a whole number from 1 to {most}, got {text!r}")
     return int(text)
+
+
+def _seconds(environment: Mapping[str, str], name: str, default: float) -> float:
+    text = environment.get(name) or str(default)
+    with suppress(ValueError):
+        if 0 < (seconds := float(text)) <= MOST_SECONDS:
+            return seconds
+    raise SettingsError(f"{name}: expected seconds above 0, {MOST_SECONDS:,} at most, got {text!r}")
 
 
 def _switch(environment: Mapping[str, str], name: str) -> bool:

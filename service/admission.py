@@ -1,0 +1,38 @@
+"""Who is admitted where more comes than can be done: a burst waits its turn, a queue that stands is kept short."""
+
+import time
+from collections.abc import Callable
+
+STANDS_AFTER, STANDING = 0.25, 0.1  # of the patience: when a queue is no burst any more, and how long it may be then
+
+
+class Admission:
+    """Says whether who would wait for so many seconds is admitted.
+
+    A burst may wait for `patience`. Where the wait has been above a tenth of it for a quarter of it, more comes than
+    can be done, and waiting helps nobody: until nobody was turned away for `patience`, only a wait of that tenth is
+    admitted. As much is done, and who is admitted is answered soon (CoDel, Nichols and Jacobson 2012, doi
+    10.1145/2208917.2209336).
+    """
+
+    def __init__(self, patience: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._patience, self._clock = patience, clock
+        self._short = STANDING * patience
+        self._short_at = clock()  # when the wait was last short
+        self._stands = False
+        self._refused_at = 0.0
+
+    def admits(self, wait: float) -> bool:
+        """Whether who came now and would wait for so many seconds is to."""
+        now = self._clock()
+        if self._stands and now - self._refused_at > self._patience:
+            self._stands, self._short_at = False, now
+        if wait <= self._short:
+            self._short_at = now
+            return True
+        if not self._stands and wait <= self._patience:
+            self._stands = now - self._short_at > STANDS_AFTER * self._patience
+        if self._stands or wait > self._patience:
+            self._refused_at = now
+            return False
+        return True
