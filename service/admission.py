@@ -22,12 +22,16 @@ class Admission:
         self._stands = False
         self._refused_at = 0.0
 
+    def is_short(self, wait: float) -> bool:
+        """Whether a queue of so many seconds may stand."""
+        return wait <= self._short
+
     def admits(self, wait: float) -> bool:
         """Whether who came now and would wait for so many seconds is to."""
         now = self._clock()
         if self._stands and now - self._refused_at > self._patience:
             self._stands, self._short_at = False, now
-        if wait <= self._short:
+        if self.is_short(wait):
             self._short_at = now
             return True
         if not self._stands and wait <= self._patience:

@@ -83,6 +83,11 @@ class Batcher(Generic[Given, Found]):
         """Of the items that wait."""
         return self._waiting.size
 
+    def crowded(self, own: int) -> bool:
+        """Whether who has so many of his own on the way should hold back the next, to leave room for others."""
+        depth = max(self.depth, own)  # some of his own may be about to come
+        return depth >= ALWAYS_ADMITTED - 1 and not self._admission.is_short(2 * depth * self._seconds)
+
     @property
     def busy_for(self) -> float:
         """For how many seconds the oldest batch has been worked on."""
@@ -90,10 +95,12 @@ class Batcher(Generic[Given, Found]):
 
     def overloaded(self, size: int = 0) -> bool:
         """Whether an item of so many bytes would wait too long, or be too much to keep."""
-        if self._waiting.size + size > MOST_BYTES:
-            return True
+        return self._waiting.size + size > MOST_BYTES or not self._admission.admits(self._wait)
+
+    @property
+    def _wait(self) -> float:
         depth = self.depth
-        return not self._admission.admits(depth * self._seconds if depth >= ALWAYS_ADMITTED else 0.0)
+        return depth * self._seconds if depth >= ALWAYS_ADMITTED and self._seconds < math.inf else 0.0
 
     def refuse_or_admit(self, size: int, n: int = 1) -> None:
         """Problem 503 where an item of so many bytes and images is one too many."""
@@ -111,12 +118,17 @@ class Batcher(Generic[Given, Found]):
         finally:
             self._bytes_expected -= size
 
-    async def ask(self, given: Given, size: int, n: int = 1, *, departed: Callable[[], bool] = lambda: False) -> Found:
+    async def ask(
+        self, given: Given, size: int, n: int = 1, *, departed: Callable[[], bool] = lambda: False,
+        admitted: bool = False,
+    ) -> Found:  # fmt: skip
         """The result for one item of so many bytes and images. Raises what `work` found, Problem 503, TimeoutError.
 
-        ClientDisconnect where `departed` is true when its turn comes: nobody is there to be answered.
+        ClientDisconnect where `departed` is true when its turn comes: nobody is there to be answered. One that was
+        `admitted` is not refused.
         """
-        self.refuse_or_admit(size, n)
+        if not admitted:
+            self.refuse_or_admit(size, n)
         loop = asyncio.get_running_loop()
         item: Item[Given, Found] = Item(
             given, n, size, time.monotonic() + self._timeout, departed, loop.create_future()

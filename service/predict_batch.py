@@ -26,6 +26,7 @@ async def predict_batch(request: Request) -> Response:
     await worker.access.require(request, "POST /predict/batch")
     query.only(request, "explain")
     explain = query.switch(request, "explain")
+    worker.batcher.refuse_or_admit(0)
     asked: list[asyncio.Task[bytes]] = []
     gone = request.scope[DEPARTED]
     try:
@@ -56,7 +57,8 @@ async def _room(asked: list[asyncio.Task[bytes]], worker: Worker) -> None:
     """Read on only while little enough waits: the rest of the body stays with the client."""
     while True:
         open_ = [task for task in asked[-2 * MOST_AT_ONCE :] if not task.done()]
-        if not open_ or (len(open_) < MOST_AT_ONCE and worker.batcher.bytes_waiting < MOST_BYTES_AT_ONCE):
+        enough = len(open_) >= MOST_AT_ONCE or worker.batcher.bytes_waiting >= MOST_BYTES_AT_ONCE
+        if not open_ or not (enough or worker.batcher.crowded(len(open_))):
             return
         await asyncio.wait(open_, return_when=asyncio.FIRST_COMPLETED)
 
@@ -68,7 +70,9 @@ async def _one(worker: Worker, image: Part, explain: bool, gone: Callable[[], bo
             raise Problem(413, "image-too-large", f"expected an image of at most {limit:,} bytes, got more")
         if not image.data:
             raise Problem(400, "malformed-request", "expected an image, got an empty file")
-        answer: bytes = await worker.batcher.ask(OneImage(image.data, explain), len(image.data), departed=gone)
+        answer: bytes = await worker.batcher.ask(
+            OneImage(image.data, explain), len(image.data), departed=gone, admitted=True
+        )
         return answer
     except FORESEEN as error:
         return orjson.dumps({"problem": problem_of(error).document()})

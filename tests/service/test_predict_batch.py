@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import cast
 
 import httpx
+import numpy as np
 import psutil
 import pytest
 
@@ -131,6 +132,29 @@ def test_who_leaves_in_the_middle_leaves_nothing_behind(start: Callable[..., Ser
     assert httpx.post(f"{server.url}/predict", files={"image": GOOD[0]}).status_code == 200
     assert "Traceback" not in server.log
     assert "never retrieved" not in server.log
+
+
+def test_a_request_of_more_than_may_wait_is_answered_whole_and_lets_others_in_between(
+    start: Callable[..., Server],
+) -> None:
+    server = start(workers=1, EQUIPOISE_THREADS="1", EQUIPOISE_MAX_WAIT="0.2").wait()
+    slow = png(np.zeros((2500, 2500, 3), np.uint8))  # some 20 ms to decode: all of them take longer than may be waited
+
+    async def run() -> tuple[httpx.Response, list[httpx.Response]]:
+        async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+            await client.post("/predict", files={"image": slow})
+            many = asyncio.ensure_future(client.post("/predict/batch", files=files(*[slow] * 60)))
+            between = []
+            while not many.done():
+                between.append(await client.post("/predict", files={"image": GOOD[0]}))
+            return await many, between
+
+    many, between = asyncio.run(run())
+    answers = many.json()["answers"]
+    assert len(answers) == 60
+    assert all("id" in one for one in answers)
+    assert len(between) >= 3
+    assert {one.status_code for one in between} == {200}
 
 
 def test_what_others_sent_holds_nobody_up_who_waits_for_nothing() -> None:
