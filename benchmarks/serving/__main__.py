@@ -25,14 +25,14 @@ from benchmarks.serving.load import Measured, loaded
 from benchmarks.serving.pinned import on_core, plan
 from benchmarks.serving.tables import closed, markdown, parser_of, spread
 from benchmarks.serving.truth import Truth
-from benchmarks.untrained import picture, untrained
+from benchmarks.untrained import TINY, picture, untrained
 
 CASES = {
-    "3 KB PNG, small": ("small", ("PNG", 32, 32), 16),
-    "3 KB PNG, small, 1 connection": ("small", ("PNG", 32, 32), 1),
-    "640×480 JPEG, small": ("small", ("JPEG", 640, 480), 16),
+    "3 KB PNG, tiny": (TINY, ("PNG", 32, 32), 16),
+    "3 KB PNG, tiny, 1 connection": (TINY, ("PNG", 32, 32), 1),
+    "640×480 JPEG, tiny": (TINY, ("JPEG", 640, 480), 16),
     "3 KB PNG, allcnn": ("allcnn", ("PNG", 32, 32), 16),
-    "3 KB PNG, small, highest rate": ("small", ("PNG", 32, 32), None),
+    "3 KB PNG, tiny, highest rate": (TINY, ("PNG", 32, 32), None),
 }
 
 

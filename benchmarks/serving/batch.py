@@ -4,7 +4,7 @@
 
 POST /predict/batch, a form of PNG files, beside reading, inferring and deciding in a loop; POST /v2/models/NAME/infer,
 one binary tensor of uint8 pixels, beside inferring and deciding. Loops are written both ways: one image after the
-other, and as one batch. One worker on one core, wrk on the other. Network small, 32×32.
+other, and as one batch. One worker on one core, wrk on the other. Network tiny, 32×32.
 """
 
 import json
@@ -25,7 +25,7 @@ from benchmarks.serving.loop import pictures
 from benchmarks.serving.pinned import on_core
 from benchmarks.serving.tables import closed, markdown, parser_of, spread
 from benchmarks.serving.truth import Truth
-from benchmarks.untrained import untrained
+from benchmarks.untrained import TINY, untrained
 from decision import read_image
 
 BATCH, INFER = "/predict/batch", "/v2/…/infer"
@@ -40,7 +40,7 @@ def main() -> int:
     loops: list[dict[str, float]] = []
     served: dict[tuple[str, int], list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as models:
-        model = untrained(Path(models), "small", 32)
+        model = untrained(Path(models), TINY, 32)
         with running(OURS, model) as server:
             requests = checked(server, Truth(model), pictures(given.images))
             for _ in range(given.rounds):
@@ -100,7 +100,7 @@ def table(loops: list[dict[str, float]], served: dict[tuple[str, int], list[floa
                      *(spread([loop[kind] for loop in loops], 0) for kind in kinds)])  # fmt: skip
     header = ["route", "connections", "images/s", "of the loop, one by one", "of the loop, as a batch",
               "loop, one by one, images/s", "loop, as a batch, images/s"]  # fmt: skip
-    return markdown(f"{n} images in a request, small", header, rows)
+    return markdown(f"{n} images in a request, tiny", header, rows)
 
 
 if __name__ == "__main__":

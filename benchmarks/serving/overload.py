@@ -2,7 +2,7 @@
 
     python -m benchmarks.serving.overload [--seconds 60] [--case CASE] [--out overload.json]
 
-Open loop, one worker on one core: ResNet-18 at 224×224 at ten times its peak, the network small at twice its. The peak
+Open loop, one worker on one core: ResNet-18 at 224×224 at ten times its peak, the network tiny at twice its. The peak
 is the best goodput of closed loops and of open ones a little above them. Beside the load, /config and /readyz are asked
 every 0.2 s by another client. What a refusal costs is CPU time of the worker. Where answers are made on threads of
 their own it is the event loop's thread's, less what that uses under the probes alone: a little too much, as that thread
@@ -30,7 +30,7 @@ from benchmarks.serving.processes import cpu_seconds, loop_seconds
 from benchmarks.serving.rate import offered
 from benchmarks.serving.tables import closed, markdown, parser_of
 from benchmarks.serving.truth import Truth
-from benchmarks.untrained import picture, untrained
+from benchmarks.untrained import TINY, picture, untrained
 
 PROBED = ("/config", "/readyz")
 SLIGHTLY = (1.0, 1.5)
@@ -50,7 +50,7 @@ class Case:
 
 CASES = {
     "ResNet-18 at 224": Case("resnet18", 224, 10.0, (2, 8), True),
-    "small at 32": Case("small", 32, 2.0, (16, 64), False),
+    "tiny at 32": Case(TINY, 32, 2.0, (16, 64), False),
 }
 
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.serving.soak [--requests 1000000] [--seconds 10] [--alone] [--out soak.json]
 
-16 connections, 3 KB PNG, network small, one worker on one core; windows of --seconds, each server in turn, until
+16 connections, 3 KB PNG, network tiny, one worker on one core; windows of --seconds, each server in turn, until
 Equipoise has answered as many. Shown: resident memory after 50,000 requests and at the end, of the worker and of the
 arbiter; p99 of the first and the last windows; the longest pause of Equipoise beyond the bare app's in the same round.
 With --alone, Equipoise's windows follow each other without a break: what a leak or a growing heap would need.
@@ -21,7 +21,7 @@ from benchmarks.serving.load import Measured, loaded
 from benchmarks.serving.processes import Memory, memory
 from benchmarks.serving.tables import closed, markdown, parser_of, spread
 from benchmarks.serving.truth import Truth
-from benchmarks.untrained import picture, untrained
+from benchmarks.untrained import TINY, picture, untrained
 
 SETTLED = 50_000
 CONNECTIONS = 16
@@ -43,7 +43,7 @@ def main() -> int:
     given = parser.parse_args()
     image = picture("PNG", 32, 32)
     with tempfile.TemporaryDirectory() as models, ExitStack() as stack:
-        model = untrained(Path(models), "small", 32)
+        model = untrained(Path(models), TINY, 32)
         servers = [stack.enter_context(running(one, model)) for one in ([OURS] if given.alone else [BARE, OURS])]
         for server in servers:
             Truth(model).check(server, image)
@@ -85,7 +85,7 @@ def table(found: dict[str, list[Window]]) -> str:
         ])  # fmt: skip
     header = ["server", "requests", "requests/s", "p50, ms", "p99, ms", "p99, first → last", "longest, ms",
               f"worker after {SETTLED:,} → at the end, MiB", "growth", "arbiter, MiB", "failed"]  # fmt: skip
-    return markdown("Soak, 16 connections, 3 KB PNG, small", header, rows)
+    return markdown("Soak, 16 connections, 3 KB PNG, tiny", header, rows)
 
 
 def pauses(bare: Sequence[Window], ours: Sequence[Window]) -> str:

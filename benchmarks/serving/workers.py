@@ -2,7 +2,7 @@
 
     python -m benchmarks.serving.workers [--rounds 5] [--seconds 5] [--connections 64] [--out workers.json]
 
-3 KB PNG, network small. One worker has a core, and wrk the other; two workers share both with wrk. Each server in turn,
+3 KB PNG, network tiny. One worker has a core, and wrk the other; two workers share both with wrk. Each server in turn,
 with one worker and with two. Connections are not shared evenly between processes that accept from one socket: how many
 the fuller worker had is shown.
 """
@@ -19,7 +19,7 @@ from benchmarks.serving.load import Measured, loaded
 from benchmarks.serving.processes import connections
 from benchmarks.serving.tables import closed, markdown, parser_of, spread
 from benchmarks.serving.truth import Truth
-from benchmarks.untrained import picture, untrained
+from benchmarks.untrained import TINY, picture, untrained
 
 Key = tuple[str, int]
 
@@ -32,7 +32,7 @@ def main() -> int:
     found: dict[Key, list[Measured]] = {(one.name, n): [] for one in (BARE, OURS) for n in (1, 2)}
     fullest: dict[Key, list[float]] = {key: [] for key in found}
     with tempfile.TemporaryDirectory() as models, ExitStack() as stack:
-        model = untrained(Path(models), "small", 32)
+        model = untrained(Path(models), TINY, 32)
         servers = {(one.name, n): stack.enter_context(running(one, model, workers=n))
                    for one in (BARE, OURS) for n in (1, 2)}  # fmt: skip
         for round_ in range(-1, given.rounds):
@@ -71,7 +71,7 @@ def table(found: dict[Key, list[Measured]], fullest: dict[Key, list[float]], n: 
             for name, own in gains.items()]  # fmt: skip
     header = ["server", "1 worker, requests/s", "2 workers, requests/s", "2 workers of 1", "that of bare ASGI's",
               "2 workers, p99, ms", "connections of the fuller", "failed"]  # fmt: skip
-    return markdown(f"A second worker, {n} connections, 3 KB PNG, small", header, rows)
+    return markdown(f"A second worker, {n} connections, 3 KB PNG, tiny", header, rows)
 
 
 if __name__ == "__main__":
