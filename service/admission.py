@@ -18,7 +18,7 @@ class Admission:
     def __init__(self, patience: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._patience, self._clock = patience, clock
         self._short = STANDING * patience
-        self._short_at = clock()  # when the wait was last short
+        self._long_since: float | None = None  # when the wait was first seen to be long, and never short since
         self._stands = False
         self._refused_at = 0.0
 
@@ -30,12 +30,14 @@ class Admission:
         """Whether who came now and would wait for so many seconds is to."""
         now = self._clock()
         if self._stands and now - self._refused_at > self._patience:
-            self._stands, self._short_at = False, now
+            self._stands, self._long_since = False, None
         if self.is_short(wait):
-            self._short_at = now
+            self._long_since = None
             return True
+        if self._long_since is None:
+            self._long_since = now
         if not self._stands and wait <= self._patience:
-            self._stands = now - self._short_at > STANDS_AFTER * self._patience
+            self._stands = now - self._long_since > STANDS_AFTER * self._patience
         if self._stands or wait > self._patience:
             self._refused_at = now
             return False

@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from decision import Bundle, ImageError, read_image
+from decision import Bundle, ImageError, TooManyPixels, read_image
 from decision.images import Pixels
 from service.answer_log import AnswerLog
 from service.asked import Asked, Decided, Images
-from service.batcher import LARGEST_BATCH, Worked
+from service.batcher import LARGEST_BATCH
 from service.metrics import Metrics
 from service.network import Network
 from service.policies import PolicyInForce
 from service.schemas import uuid7
+from service.work import Postponed, Worked
+
+LIGHT_PIXELS = 1 << 19  # decoded within a few milliseconds, whatever it is
 
 
 class Answering:
@@ -28,17 +31,18 @@ class Answering:
         max_pixels: int, threads: int,
     ) -> None:  # fmt: skip
         self._bundle, self._network, self._policies, self._metrics, self._log = bundle, network, policies, metrics, log
-        self._read = partial(read_image, spec=bundle.input, max_pixels=max_pixels)
+        self._max_pixels = max_pixels
         self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="decode") if threads > 1 else None
 
-    def answers(self, batch: Sequence[Asked[Any]]) -> Worked[Any]:
+    def answers(self, batch: Sequence[Asked[Any]], *, light: bool = False) -> Worked[Any]:
         """What each request is told, or its ImageError: no request can harm another, and no part of one counts.
 
-        Counted and kept is what is answered `afterwards`: nobody waits for that.
+        Counted and kept is what is answered `afterwards`: nobody waits for that. Where it is to be `light`, images of
+        more than LIGHT_PIXELS are postponed.
         """
         enforced = self._policies.current()
         begun = time.perf_counter()
-        found: list[Any] = self._images(batch)
+        found: list[Any] = self._images(batch, light)
         good = [i for i, images in enumerate(found) if not isinstance(images, Exception)]
         if not good:
             return Worked(found)
@@ -61,21 +65,22 @@ class Answering:
         self._metrics.answered(decided.policy, decided.decisions, decided.logits.argmax(axis=1), seconds)
         self._log.note(decided.ids, decided.revision, decided.decisions, decided.logits)
 
-    def _images(self, batch: Sequence[Asked[Any]]) -> list[Images | ImageError]:
+    def _images(self, batch: Sequence[Asked[Any]], light: bool) -> list[Images | ImageError | Postponed]:
         encoded = [image for asked in batch for image in asked.encoded]
         each = self._decoders.map if self._decoders and len(encoded) > 1 else map
-        decoded = iter(each(self._pixels, encoded))
-        found: list[Images | ImageError] = []
+        limit = min(LIGHT_PIXELS, self._max_pixels) if light else self._max_pixels
+        decoded = iter(each(partial(self._pixels, limit), encoded))
+        found: list[Images | ImageError | Postponed] = []
         for asked in batch:
             try:
                 found.append(asked.images(decoded))
             except ImageError as error:
-                found.append(error)
+                found.append(Postponed() if light and isinstance(error, TooManyPixels) else error)
         return found
 
-    def _pixels(self, image: bytes) -> Pixels | ImageError:
+    def _pixels(self, limit: int, image: bytes) -> Pixels | ImageError:
         try:
-            return self._read(image)
+            return read_image(image, self._bundle.input, max_pixels=limit)
         except ImageError as error:
             return error
 

@@ -7,15 +7,16 @@ ask ─▶ admitted or refused ─▶ waiting ─▶ a turn: on the event loop w
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from functools import partial
 from itertools import chain
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, NoReturn, TypeVar
 
 from service.admission import Admission
 from service.problems import RETRY_AFTER, Problem
 from service.waiting import Batch, Item, Waiting
+from service.work import Counts, Postponed, Work, Worked
 
 Given = TypeVar("Given")
 Found = TypeVar("Found")
@@ -23,28 +24,10 @@ Found = TypeVar("Found")
 LARGEST_BATCH = 64
 LANES = 2  # batches under way: one decodes while the other computes
 INLINE_SECONDS = 0.001  # of one image: a thread costs about a tenth of it to go to and come from
-TURN_SECONDS = 0.004  # for which the event loop may be held up at once
+TURN_SECONDS = 0.004  # for which the event loop is to be held up at once
 MOST_BYTES = 256 << 20
-ALWAYS_ADMITTED = 2 * LANES  # images, however long one takes: no lane shall want for work
 SMOOTHING = 0.1
 SWEEP_SECONDS = 0.25
-
-
-class Counts(Protocol):
-    """What is told of batches, on the event loop."""
-
-    def batch(self, size: int, waiting: int) -> None:
-        """A batch of so many images; so many more waited when it began."""
-
-    def turned_away(self, n: int) -> None:
-        """So many images were refused."""
-
-
-class Worked(NamedTuple, Generic[Found]):
-    """A result or an exception for each item of a batch, in order, and what is to be done when they have been told."""
-
-    found: Sequence[Found | Exception]
-    afterwards: Callable[[], None] = lambda: None
 
 
 class Batcher(Generic[Given, Found]):
@@ -53,21 +36,20 @@ class Batcher(Generic[Given, Found]):
     An item is one image or several that are answered together; all that is counted here is images. A batch has 64 of
     them at most, or is one item that has more.
 
-    `work` is called on the loop where one image takes less than `inline` seconds and `quick` says that nothing else
-    will take long, and else on threads, two batches at a time. What is to be done `afterwards` is done on the loop,
-    once those who asked have been told. Refuses at once (503 with Retry-After) what would wait longer than `patience`
-    seconds, and what would make those that wait more than 256 MiB; TimeoutError after `timeout` seconds.
+    `work` is called on the loop, lightly, where one image takes less than `inline` seconds and `quick` says that
+    nothing else will take long, and else on threads, two batches at a time. What is to be done `afterwards` is done on
+    the loop, once those who asked have been told. Refuses at once (503 with Retry-After) what would wait for too long,
+    as `Admission` has it, and what would make those that wait more than 256 MiB; TimeoutError after `timeout` seconds.
     """
 
     def __init__(
-        self, work: Callable[[Sequence[Given]], Worked[Found]], *, patience: float, timeout: float, counts: Counts,
+        self, work: Work[Given, Found], *, patience: float, timeout: float, counts: Counts,
         inline: float = INLINE_SECONDS, quick: Callable[[], bool] = lambda: True,
     ) -> None:  # fmt: skip
         self._work, self._timeout, self._counts, self._inline, self._quick = work, timeout, counts, inline, quick
         self._admission = Admission(patience)
         self._waiting: Waiting[Given, Found] = Waiting()
         self._under_way: list[Batch[Given, Found]] = []  # beside the loop, the oldest first
-        self._bytes_expected = 0
         self._seconds = math.inf  # of one image, as measured; the first goes to a thread
         self._turn_due = False
         self._threads = ThreadPoolExecutor(LANES, thread_name_prefix="predict")
@@ -83,40 +65,25 @@ class Batcher(Generic[Given, Found]):
         """Of the items that wait."""
         return self._waiting.size
 
-    def crowded(self, own: int) -> bool:
-        """Whether who has so many of his own on the way should hold back the next, to leave room for others."""
-        depth = max(self.depth, own)  # some of his own may be about to come
-        return depth >= ALWAYS_ADMITTED - 1 and not self._admission.is_short(2 * depth * self._seconds)
-
     @property
     def busy_for(self) -> float:
         """For how many seconds the oldest batch has been worked on."""
         return time.monotonic() - self._under_way[0].begun if self._under_way else 0.0
 
-    def overloaded(self, size: int = 0) -> bool:
-        """Whether an item of so many bytes would wait too long, or be too much to keep."""
+    def crowded(self, own: int) -> bool:
+        """Whether who has so many images of his own on the way should hold back the next, to leave room for others."""
+        if own <= LANES or self._seconds == math.inf:
+            return False
+        return not self._admission.is_short(2 * max(self._wait, own * self._seconds / LANES))
+
+    def refuses(self, size: int = 0) -> bool:
+        """Whether an item of so many bytes is refused: it would wait for too long, or be too much to keep."""
         return self._waiting.size + size > MOST_BYTES or not self._admission.admits(self._wait)
 
-    @property
-    def _wait(self) -> float:
-        depth = self.depth
-        return depth * self._seconds if depth >= ALWAYS_ADMITTED and self._seconds < math.inf else 0.0
-
     def refuse_or_admit(self, size: int, n: int = 1) -> None:
-        """Problem 503 where an item of so many bytes and images is one too many."""
-        if self.overloaded(size):
-            self._counts.turned_away(n)
-            raise Problem(503, "overloaded", f"{self.depth} images are before this one", headers=RETRY_AFTER)
-
-    @contextmanager
-    def expecting(self, size: int) -> Iterator[None]:
-        """While a request of so many bytes is read. Problem 503 where those that are read have more than 256 MiB."""
-        self.refuse_or_admit(self._bytes_expected + size)
-        self._bytes_expected += size
-        try:
-            yield
-        finally:
-            self._bytes_expected -= size
+        """Problem 503 where an item of so many bytes and images is refused."""
+        if self.refuses(size):
+            self._refuse(n)
 
     async def ask(
         self, given: Given, size: int, n: int = 1, *, departed: Callable[[], bool] = lambda: False,
@@ -125,10 +92,12 @@ class Batcher(Generic[Given, Found]):
         """The result for one item of so many bytes and images. Raises what `work` found, Problem 503, TimeoutError.
 
         ClientDisconnect where `departed` is true when its turn comes: nobody is there to be answered. One that was
-        `admitted` is not refused.
+        `admitted` is refused for its bytes alone.
         """
         if not admitted:
             self.refuse_or_admit(size, n)
+        elif self._waiting.size + size > MOST_BYTES:
+            self._refuse(n)
         loop = asyncio.get_running_loop()
         item: Item[Given, Found] = Item(
             given, n, size, time.monotonic() + self._timeout, departed, loop.create_future()
@@ -144,6 +113,21 @@ class Batcher(Generic[Given, Found]):
     def close(self) -> None:
         """Begin nothing more: what is still under way has nobody who waits for it."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def _wait(self) -> float:
+        """Seconds until an item that came now would have its turn; 0 where that is not known yet."""
+        if self._seconds == math.inf:
+            return 0.0
+        ahead = self._waiting.n * self._seconds / (1 if self._seconds < self._inline else LANES)
+        if len(self._under_way) < LANES:
+            return ahead
+        now = time.monotonic()
+        return ahead + min(max(0.0, one.n * self._seconds - (now - one.begun)) for one in self._under_way)
+
+    def _refuse(self, n: int) -> NoReturn:
+        self._counts.turned_away(n)
+        raise Problem(503, "overloaded", f"{self.depth} images are before this one", headers=RETRY_AFTER)
 
     async def _lead(self, item: Item[Given, Found]) -> None:
         """Take the turn oneself, and one's own result from it, once all that has come by now waits too."""
@@ -164,43 +148,61 @@ class Batcher(Generic[Given, Found]):
     def _turn(self) -> None:
         """Take a batch and work it off, here or beside."""
         self._turn_due = False
-        quick = self._seconds < self._inline and not self._under_way and self._quick()
-        most = min(LARGEST_BATCH, max(1, int(TURN_SECONDS / self._seconds))) if quick else LARGEST_BATCH
+        here = self._seconds < self._inline and not self._under_way and self._quick()
+        most = min(LARGEST_BATCH, max(1, int(TURN_SECONDS / self._seconds))) if here else LARGEST_BATCH
         batch = self._waiting.take(most)
         if not batch.items:
             return
         waiting = self._waiting.n
-        if quick and batch.n <= most:
-            self._tell(batch, *self._worked(batch))
-            asyncio.get_running_loop().call_soon(self._counts.batch, batch.n, waiting)  # behind the answers
+        if here and batch.n <= most:
+            self._here(batch)
         else:
-            self._counts.batch(batch.n, waiting)
-            self._under_way.append(batch)
-            asyncio.get_running_loop().create_task(self._beside(batch))
+            self._begin_beside(batch)
         self._see_to_a_turn()
+        asyncio.get_running_loop().call_soon(self._counts.batch, batch.n, waiting)  # behind the answers
+
+    def _here(self, batch: Batch[Given, Found]) -> None:
+        if postponed := self._tell(batch, *self._worked(batch, light=True)):
+            self._begin_beside(Batch(postponed, sum(item.n for item in postponed), batch.begun))
+
+    def _begin_beside(self, batch: Batch[Given, Found]) -> None:
+        self._under_way.append(batch)
+        asyncio.get_running_loop().create_task(self._beside(batch))
 
     async def _beside(self, batch: Batch[Given, Found]) -> None:
+        run = asyncio.get_running_loop().run_in_executor
         try:
-            worked = await asyncio.get_running_loop().run_in_executor(self._threads, self._worked, batch)
+            worked, seconds = await run(self._threads, partial(self._worked, batch, light=False))
+        except RuntimeError as error:  # the threads have ended
+            worked, seconds = Worked([error] * len(batch.items)), 0.0
         finally:
             self._under_way.remove(batch)
-        self._tell(batch, *worked)
+        self._tell(batch, worked, seconds)
         self._see_to_a_turn()
 
-    def _worked(self, batch: Batch[Given, Found]) -> tuple[Worked[Found], float]:
+    def _worked(self, batch: Batch[Given, Found], *, light: bool) -> tuple[Worked[Found], float]:
         begun = time.perf_counter()
         try:
-            worked = self._work([item.given for item in batch.items])
+            worked = self._work([item.given for item in batch.items], light=light)
         except Exception as error:  # of the whole batch, and so of each
             worked = Worked([error] * len(batch.items))
         return worked, time.perf_counter() - begun
 
-    def _tell(self, batch: Batch[Given, Found], worked: Worked[Found], seconds: float) -> None:
-        own = seconds / batch.n
-        self._seconds = own if self._seconds == math.inf else self._seconds + SMOOTHING * (own - self._seconds)
+    def _tell(
+        self, batch: Batch[Given, Found], worked: Worked[Found], seconds: float
+    ) -> list[Item[Given, Found]]:  # fmt: skip
+        """Tell everybody, but those whose items are postponed, which come back."""
+        if seconds:
+            own = seconds / batch.n
+            self._seconds = own if self._seconds == math.inf else self._seconds + SMOOTHING * (own - self._seconds)
+        postponed = []
         for item, found in zip(batch.items, worked.found, strict=True):
-            item.tell(found)
+            if isinstance(found, Postponed):
+                postponed.append(item)
+            else:
+                item.tell(found)
         asyncio.get_running_loop().call_soon(worked.afterwards)  # behind those who were told, who answer first
+        return postponed
 
     def _sweep(self) -> None:
         """One timer for all that wait: a timer each would outlive its request by far."""

@@ -40,29 +40,24 @@ def before(theirs: ASGIApp) -> ASGIApp:
 async def _counted(scope: Scope, receive: Receive, send: Send) -> None:
     begun, status, worker, path = time.perf_counter(), CLIENT_LEFT, app.state.worker, scope["path"]
 
-    async def watch(message: Message) -> None:
+    async def say(message: Message) -> None:
         nonlocal status
         if message["type"] == "http.response.start":
             status = message["status"]
-        await say(message)
-
-    async def close(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message["headers"], CLOSE]}
+            if worker.drain.under_way:
+                message = {**message, "headers": [*message["headers"], CLOSE]}
         await send(message)
 
-    say = close if worker.drain.under_way else send
     try:
         if path == "/predict" and scope["method"] == "POST":
             scope["app"] = app
-            status = await predict(worker, scope, receive, say)
+            await predict(worker, scope, receive, say)
         else:
-            await app(scope, receive, watch)
+            await app(scope, receive, say)
     except asyncio.CancelledError:
         if not worker.drain.under_way or status != CLIENT_LEFT:
             raise
-        status = ENDING.status  # there was no time left for it
-        await ENDING.response(path)(scope, receive, say)
+        await ENDING.response(path)(scope, receive, say)  # there was no time left for it
     finally:
         route = path if path in ROUTES else getattr(scope.get("route"), "path", "unmatched")
         seconds = time.perf_counter() - begun

@@ -3,7 +3,7 @@
 import asyncio
 
 from starlette.requests import Request
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from service import body, query
 from service.asked import OneImage
@@ -12,30 +12,30 @@ from service.problems import RETRY_AFTER, Problem, told
 from service.worker import Worker
 
 ROUTE = "POST /predict"
-OVERLOADED = 503
-REFUSAL = Problem(OVERLOADED, "overloaded", "too many images are before this one", headers=RETRY_AFTER).messages()
+REFUSAL = Problem(503, "overloaded", "too many images are before this one", headers=RETRY_AFTER).messages()
 """Made once: where there is too much to do, it must cost little to say so."""
 
 
-async def predict(worker: Worker, scope: Scope, receive: Receive, send: Send) -> int:
-    """Classify one image; the status that was answered."""
-    if worker.batcher.overloaded():
+async def predict(worker: Worker, scope: Scope, receive: Receive, send: Send) -> None:
+    """Classify one image."""
+    if worker.batcher.refuses():
         worker.monitoring.metrics.turned_away(1)
-        for message in REFUSAL:
-            await send(message)
-        return OVERLOADED
+        await _tell(REFUSAL, send)
+        return
     request = Request(scope, receive)
     try:
         said = await _answer(worker, request)
     except Exception as error:
-        problem = told(request, error)
-        for message in problem.messages():
-            await send(message)
-        return problem.status
+        await _tell(told(request, error).messages(), send)
+        return
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(said))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": said})
-    return 200
+
+
+async def _tell(messages: tuple[Message, Message], send: Send) -> None:
+    for message in messages:
+        await send(message)
 
 
 async def _answer(worker: Worker, request: Request) -> bytes:

@@ -38,7 +38,7 @@ def test_a_burst_may_wait_for_the_patience(admission: Admission) -> None:
 
 
 def test_a_queue_that_stands_is_no_burst(admission: Admission, clock: Clock) -> None:
-    assert admission.admits(SHORT)
+    assert admission.admits(SHORT * 1.01)
     clock.now += SOON
     assert admission.admits(SHORT * 1.01)
     clock.now += 0.001
@@ -48,6 +48,7 @@ def test_a_queue_that_stands_is_no_burst(admission: Admission, clock: Clock) -> 
 
 
 def test_it_is_over_when_nobody_was_turned_away_for_the_patience(admission: Admission, clock: Clock) -> None:
+    assert admission.admits(PATIENCE / 2)
     clock.now += 2 * SOON
     assert not admission.admits(PATIENCE / 2)
     for _ in range(50):
@@ -57,10 +58,17 @@ def test_it_is_over_when_nobody_was_turned_away_for_the_patience(admission: Admi
 
 
 def test_it_is_not_over_while_somebody_is(admission: Admission, clock: Clock) -> None:
-    clock.now += 2 * SOON
+    assert admission.admits(PATIENCE / 2)
     for _ in range(50):
         clock.now += PATIENCE / 2
         assert not admission.admits(SHORT * 2)
+
+
+def test_who_comes_after_a_pause_meets_a_burst(admission: Admission, clock: Clock) -> None:
+    """Nothing was asked for a while: that the wait is long now does not say that it was."""
+    assert admission.admits(0.0)
+    clock.now += 10 * SOON
+    assert admission.admits(PATIENCE / 2)
 
 
 @given(st.lists(st.tuples(st.floats(0, 10), st.floats(0, 10)), max_size=50))

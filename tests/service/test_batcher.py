@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from starlette.requests import ClientDisconnect
 
-from service.batcher import INLINE_SECONDS, LANES, LARGEST_BATCH, MOST_BYTES, Batcher, Worked
+from service.batcher import INLINE_SECONDS, LANES, LARGEST_BATCH, MOST_BYTES, Batcher
 from service.problems import Problem
+from service.work import Postponed, Worked
 
 
 class Work:
@@ -49,7 +50,7 @@ class Counts:
 
 def batcher(work: Callable[[Sequence[int]], Sequence[int | Exception]], **options: Any) -> Batcher[int, int]:
     options = {"patience": 60, "timeout": 60, "counts": Counts()} | options
-    return Batcher(lambda batch: Worked(work(batch)), **options)
+    return Batcher(lambda batch, *, light: Worked(work(batch)), **options)
 
 
 async def all_of(one: Batcher[int, int], numbers: Sequence[int]) -> list[Any]:
@@ -259,7 +260,7 @@ def test_an_error_of_the_work_is_everybodys_and_the_next_batch_goes_on() -> None
 def test_afterwards_comes_once_all_have_been_told(seconds: float) -> None:
     order: list[str] = []
 
-    def work(batch: Sequence[int]) -> Worked[int]:
+    def work(batch: Sequence[int], *, light: bool) -> Worked[int]:
         time.sleep(seconds)
         return Worked(batch, lambda: order.append(f"after {len(batch)}"))
 
@@ -362,9 +363,9 @@ def test_who_waits_behind_many_images_is_refused_for_their_time() -> None:
     async def run() -> None:
         one = batcher(Groups(0.002), patience=0.8, counts=told)
         await one.ask(64, 1, 64)
-        many = [asyncio.ensure_future(one.ask(256, 1, 256)) for _ in range(2)]
+        many = [asyncio.ensure_future(one.ask(256, 1, 256)) for _ in range(4)]  # two of them wait
         await asyncio.sleep(0.01)
-        with pytest.raises(Problem, match="512 images are before this one"):
+        with pytest.raises(Problem, match="1024 images are before this one"):
             await one.ask(3, 1, 3)
         assert told.refused == 3
         await asyncio.gather(*many)
@@ -373,14 +374,61 @@ def test_who_waits_behind_many_images_is_refused_for_their_time() -> None:
     asyncio.run(run())
 
 
-def test_requests_that_are_read_have_a_bound_together() -> None:
+def test_nobody_is_refused_while_a_lane_is_free() -> None:
     async def run() -> None:
-        one = batcher(Groups())
-        with one.expecting(MOST_BYTES // 2), one.expecting(MOST_BYTES // 2):
-            with pytest.raises(Problem, match="images are before"), one.expecting(1):
-                pass
-            assert await one.ask(1, 1) == 1, "others are not refused for them"
-        with one.expecting(MOST_BYTES):
-            pass
+        one = batcher(Groups(0.002), patience=0.1)
+        await one.ask(64, 1, 64)
+        many = asyncio.ensure_future(one.ask(256, 1, 256))  # half a second of work, in one lane
+        await asyncio.sleep(0.01)
+        for _ in range(5):
+            assert await one.ask(1, 1) == 1
+        assert not many.done()
+        await many
+
+    asyncio.run(run())
+
+
+def test_what_would_hold_up_the_loop_is_postponed_and_its_neighbours_are_not() -> None:
+    ran: list[tuple[list[int], str]] = []
+
+    def work(batch: Sequence[int], *, light: bool) -> Worked[int]:
+        ran.append((list(batch), threading.current_thread().name))
+        return Worked([Postponed() if light and n > 100 else 2 * n for n in batch])
+
+    async def run() -> None:
+        one: Batcher[int, int] = Batcher(work, patience=60, timeout=60, counts=Counts())
+        await one.ask(0, 1)
+        ran.clear()
+        found = await asyncio.gather(*(one.ask(n, 1) for n in (1, 101, 2, 102, 3)))
+        assert found == [2, 202, 4, 204, 6]
+        assert one.depth == 0
+
+    asyncio.run(run())
+    (first, here), (second, beside) = ran
+    assert (first, second) == ([1, 101, 2, 102, 3], [101, 102])
+    assert here == threading.current_thread().name != beside
+
+
+def test_those_whose_threads_have_ended_are_told() -> None:
+    async def run() -> None:
+        one = batcher(Work())
+        one.close()
+        assert isinstance(*await asyncio.gather(one.ask(2, 1), return_exceptions=True), RuntimeError)
+        assert one.depth == 0
+
+    asyncio.run(run())
+
+
+def test_those_that_were_admitted_are_refused_for_their_bytes_alone() -> None:
+    async def run() -> None:
+        one = batcher(Work(0.05), patience=0.01)
+        await one.ask(2, 1)
+        asked = [asyncio.ensure_future(one.ask(2, 1, admitted=True)) for _ in range(200)]
+        await asyncio.sleep(0.01)
+        with pytest.raises(Problem, match="images are before this one"):
+            await one.ask(2, 1)
+        with pytest.raises(Problem, match="images are before this one"):
+            await one.ask(2, MOST_BYTES, admitted=True)
+        assert set(await asyncio.gather(*asked)) == {4}
 
     asyncio.run(run())
