@@ -71,14 +71,14 @@ class Batcher(Generic[Given, Found]):
         return time.monotonic() - self._under_way[0].begun if self._under_way else 0.0
 
     def crowded(self, own: int) -> bool:
-        """Whether who has so many images of his own on the way should hold back the next, to leave room for others."""
+        """Whether who would have so many images of his own on the way should hold back, to leave room for others."""
         if own <= LANES or self._seconds == math.inf:
             return False
-        return not self._admission.is_short(2 * max(self._wait, own * self._seconds / LANES))
+        return not self._admission.is_short(2 * max(self._queue, (own - LANES) * self._seconds / self._lanes))
 
     def refuses(self, size: int = 0) -> bool:
         """Whether an item of so many bytes is refused: it would wait for too long, or be too much to keep."""
-        return self._waiting.size + size > MOST_BYTES or not self._admission.admits(self._wait)
+        return self._waiting.size + size > MOST_BYTES or not self._admission.admits(self._queue, self._soonest)
 
     def refuse_or_admit(self, size: int, n: int = 1) -> None:
         """Problem 503 where an item of so many bytes and images is refused."""
@@ -115,15 +115,21 @@ class Batcher(Generic[Given, Found]):
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     @property
-    def _wait(self) -> float:
-        """Seconds until an item that came now would have its turn; 0 where that is not known yet."""
-        if self._seconds == math.inf:
+    def _lanes(self) -> int:
+        return 1 if self._seconds < self._inline else LANES
+
+    @property
+    def _queue(self) -> float:
+        """Seconds of work that waits; 0 where that is not known yet."""
+        return self._waiting.n * self._seconds / self._lanes if self._seconds < math.inf else 0.0
+
+    @property
+    def _soonest(self) -> float:
+        """Seconds until a lane is free."""
+        if len(self._under_way) < LANES or self._seconds == math.inf:
             return 0.0
-        ahead = self._waiting.n * self._seconds / (1 if self._seconds < self._inline else LANES)
-        if len(self._under_way) < LANES:
-            return ahead
         now = time.monotonic()
-        return ahead + min(max(0.0, one.n * self._seconds - (now - one.begun)) for one in self._under_way)
+        return min(max(0.0, one.n * self._seconds - (now - one.begun)) for one in self._under_way)
 
     def _refuse(self, n: int) -> NoReturn:
         self._counts.turned_away(n)

@@ -58,7 +58,7 @@ async def _room(asked: list[asyncio.Task[bytes]], worker: Worker) -> None:
     while True:
         open_ = [task for task in asked[-2 * MOST_AT_ONCE :] if not task.done()]
         enough = len(open_) >= MOST_AT_ONCE or worker.batcher.bytes_waiting >= MOST_BYTES_AT_ONCE
-        if not open_ or not (enough or worker.batcher.crowded(len(open_))):
+        if not open_ or not (enough or worker.batcher.crowded(len(open_) + 1)):
             return
         await asyncio.wait(open_, return_when=asyncio.FIRST_COMPLETED)
 
