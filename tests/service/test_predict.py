@@ -2,7 +2,9 @@ import json
 import re
 import subprocess
 import sys
+import threading
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -12,7 +14,7 @@ import pytest
 
 from decision import load_bundle, read_image
 from tests.conftest import CLASSES, noise, png
-from tests.service.conftest import Server, put
+from tests.service.conftest import Server, put, scrape, total, until
 
 
 @pytest.fixture(autouse=True)
@@ -122,3 +124,19 @@ def test_health(client: httpx.Client) -> None:
     ready = client.get("/readyz").json()
     assert ready["status"] == "ready"
     assert ready["model"].startswith("tiny:")
+
+
+def test_a_large_image_holds_nobody_up(start: Callable[..., Server]) -> None:
+    server = start(workers=1, EQUIPOISE_THREADS="1").wait()
+    small, large = png(noise(0)), png(np.zeros((6000, 8000, 3), np.uint8))
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        for _ in range(50):  # so quick that they are answered on the event loop
+            client.post("/predict", content=small)
+        sending = threading.Thread(
+            target=httpx.post, args=(f"{server.url}/predict",), kwargs={"content": large, "timeout": 60}
+        )
+        sending.start()
+        until(lambda: total(scrape(server.url), "equipoise_batch_size_sum") == 51)
+        assert client.post("/predict", content=small).status_code == 200
+        assert sending.is_alive(), "it takes long, and another was answered meanwhile"
+        sending.join()
