@@ -7,9 +7,8 @@ ask ─▶ admitted or refused ─▶ waiting ─▶ a turn: on the event loop w
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import chain
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -67,7 +66,6 @@ class Batcher(Generic[Given, Found]):
         self._admission = Admission(patience)
         self._waiting: Waiting[Given, Found] = Waiting()
         self._under_way: list[Batch[Given, Found]] = []  # beside the loop, the oldest first
-        self._bytes_expected = 0
         self._seconds = math.inf  # of one image, as measured; the first goes to a thread
         self._turn_due = False
         self._threads = ThreadPoolExecutor(LANES, thread_name_prefix="predict")
@@ -107,16 +105,6 @@ class Batcher(Generic[Given, Found]):
         if self.overloaded(size):
             self._counts.turned_away(n)
             raise Problem(503, "overloaded", f"{self.depth} images are before this one", headers=RETRY_AFTER)
-
-    @contextmanager
-    def expecting(self, size: int) -> Iterator[None]:
-        """While a request of so many bytes is read. Problem 503 where those that are read have more than 256 MiB."""
-        self.refuse_or_admit(self._bytes_expected + size)
-        self._bytes_expected += size
-        try:
-            yield
-        finally:
-            self._bytes_expected -= size
 
     async def ask(
         self, given: Given, size: int, n: int = 1, *, departed: Callable[[], bool] = lambda: False,

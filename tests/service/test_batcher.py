@@ -371,16 +371,3 @@ def test_who_waits_behind_many_images_is_refused_for_their_time() -> None:
         assert await one.ask(3, 1, 3) == 3
 
     asyncio.run(run())
-
-
-def test_requests_that_are_read_have_a_bound_together() -> None:
-    async def run() -> None:
-        one = batcher(Groups())
-        with one.expecting(MOST_BYTES // 2), one.expecting(MOST_BYTES // 2):
-            with pytest.raises(Problem, match="images are before"), one.expecting(1):
-                pass
-            assert await one.ask(1, 1) == 1, "others are not refused for them"
-        with one.expecting(MOST_BYTES):
-            pass
-
-    asyncio.run(run())
