@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -45,8 +45,11 @@ async def document(request: Request) -> Any:
         raise Problem(400, "malformed-request", f"expected a JSON document, got {error}") from None
 
 
-async def limited(request: Request, limit: int) -> bytes:
-    """The whole body; Problem 413 beyond `limit` bytes, as soon as that is known."""
+async def limited(request: Request, limit: int, charge: Callable[[int], None] = lambda _: None) -> bytes:
+    """The whole body; Problem 413 beyond `limit` bytes, as soon as that is known.
+
+    `charge` is told of the bytes as they arrive, and may raise.
+    """
     announced = request.headers.get("content-length", "")
     chunks = request.stream()
     if announced.isdecimal() and int(announced) > limit:
@@ -57,9 +60,11 @@ async def limited(request: Request, limit: int) -> bytes:
     if first["type"] == "http.disconnect":
         raise ClientDisconnect
     data, more = first.get("body", b""), first.get("more_body", False)
+    charge(len(data))
     if more:
         body = bytearray(data)
         async for chunk in chunks:
+            charge(len(chunk))
             body += chunk
             if len(body) > limit:
                 await _linger(chunks)

@@ -28,6 +28,7 @@ from service.outcomes import OutcomeReader
 from service.policies import PolicyInForce
 from service.previews import Previews
 from service.qualities import Qualities
+from service.reading import Reading
 from service.settings import Settings
 from service.store import PolicyStore
 from service.terms import PastTerms
@@ -71,6 +72,7 @@ class Serving:
         inline = INLINE_SECONDS if self.settings.threads > 1 else TURN_SECONDS  # one core: a thread has nowhere to run
         self.batcher = Batcher(self.answering.answers, patience=self.settings.patience, timeout=self.settings.timeout,
                                counts=self.metrics, inline=inline, quick=lambda: self.policies.fresh)  # fmt: skip
+        self.reading = Reading(turned_away=self.metrics.turned_away)
         self.drain = Drain(self.settings.drain)
 
     def answer(self, image: bytes) -> Answer:
@@ -96,6 +98,7 @@ class Serving:
 
     def close(self) -> None:
         """Let the last answers out."""
+        self.reading.close()
         self.batcher.close()
         self.stored.shutdown(wait=False, cancel_futures=True)
         self.answer_log.close()

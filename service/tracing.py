@@ -2,21 +2,26 @@
 
 import importlib.util
 import os
+import re
 from collections.abc import Mapping
 
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.settings import SettingsError
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-UNTRACED = "livez,healthz,readyz,metrics"
+UNTRACED = re.compile(r"/(livez|healthz|readyz|metrics|v2/health/(live|ready)|v2/models/[^/]+(/versions/[^/]+)?/ready)")
+WHOLE = "equipoise.whole"
 _EXPORTER = "opentelemetry.exporter.otlp.proto.http"
 
 
 def collector(environment: Mapping[str, str] = os.environ) -> str | None:
-    """The collector that traces go to, by OTLP over HTTP. Raises SettingsError where there is nothing to send with."""
+    """The collector that traces go to; None without one, and where OTEL_TRACES_EXPORTER is `none`.
+
+    Raises SettingsError where there is nothing to send with.
+    """
     named = next((name for name in ENDPOINTS if environment.get(name)), None)
-    if named is None:
+    if named is None or environment.get("OTEL_TRACES_EXPORTER", "").strip().lower() == "none":
         return None
     try:
         found = importlib.util.find_spec(_EXPORTER) is not None
@@ -30,7 +35,10 @@ def collector(environment: Mapping[str, str] = os.environ) -> str | None:
 def traced(app: ASGIApp) -> ASGIApp:
     """`app`, with a span for each request but those of probes and of Prometheus; a client's trace goes on.
 
-    The SDK itself reads OTEL_SERVICE_NAME, OTEL_TRACES_SAMPLER and all else that is standard.
+    A query is in no span: reasons of changes are for the audit. Of the standard's variables the SDK reads those that
+    name the service (OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES), OTEL_SDK_DISABLED, OTEL_PROPAGATORS, and those of
+    its sampler (OTEL_TRACES_SAMPLER…), limits (OTEL_SPAN_…), batches (OTEL_BSP_…) and exporter (OTEL_EXPORTER_OTLP_…),
+    which is OTLP over HTTP, whatever OTEL_EXPORTER_OTLP_PROTOCOL says.
     """
     if collector() is None:
         return app
@@ -43,7 +51,16 @@ def traced(app: ASGIApp) -> ASGIApp:
     resource = Resource.create({SERVICE_NAME: "equipoise"}).merge(OTELResourceDetector().detect())
     provider = TracerProvider(resource=resource)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    wrapped: ASGIApp = OpenTelemetryMiddleware(
-        app, excluded_urls=UNTRACED, tracer_provider=provider, exclude_spans=["receive", "send"]
-    )
-    return wrapped
+
+    async def whole(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(scope[WHOLE], receive, send)
+
+    spanned = OpenTelemetryMiddleware(whole, tracer_provider=provider, exclude_spans=["receive", "send"])
+
+    async def front(scope: Scope, receive: Receive, send: Send) -> None:
+        if UNTRACED.fullmatch(scope["path"]):
+            await app(scope, receive, send)
+        else:
+            await spanned({**scope, "query_string": b"", WHOLE: scope}, receive, send)
+
+    return front

@@ -18,6 +18,7 @@ from service.monitoring import Monitoring
 from service.policies import PolicyInForce
 from service.previews import Previews
 from service.qualities import Qualities
+from service.reading import Reading
 from service.settings import Settings
 from service.store import PolicyStore
 
@@ -38,6 +39,7 @@ class Worker(Protocol):
     monitoring: Monitoring
     access: Access
     batcher: Batcher[Asked[Any], Any]
+    reading: Reading
     drain: Drain
 
     async def ask_store(self, ask: Callable[..., Answered], *arguments: Any, **options: Any) -> Answered:

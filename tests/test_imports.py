@@ -22,6 +22,7 @@ BESIDES = {
     "decision/policy.py": {"pydantic"},
     "service/arbiter.py": {"circus"},
     "service/drain.py": {"uvicorn"},
+    "service/tracing.py": {"opentelemetry"},
 }
 
 

@@ -4,10 +4,10 @@
 
 Open loop, one worker on one core: ResNet-18 at 224×224 at ten times its peak, the network tiny at twice its. The peak
 is the best goodput of closed loops and of open ones a little above them. Beside the load, /config and /readyz are asked
-every 0.2 s by another client. What a refusal costs is CPU time of the worker. Where answers are made on threads of
-their own it is the event loop's thread's, less what that uses under the probes alone: a little too much, as that thread
-also receives what is answered. Else it is all threads', less the answers at what an answer costs in a closed loop.
-Beside it, a bare app that refuses everything, offered and asked the same: its answers to the probes say how late the
+every 0.2 s by another client. What a refusal costs is CPU time of the worker, less what it uses under the probes alone.
+Where answers are made on threads of their own it is the event loop's thread's: a little too much, as that thread also
+receives what is answered. Else it is all threads', less the answers at what an answer costs in a closed loop. Beside
+it, a bare app that refuses everything, offered, asked and reckoned the same: its answers to the probes say how late the
 client itself is.
 """
 
@@ -93,16 +93,25 @@ def overloaded(case: Case, seconds: float) -> Overloaded:
                 _, idle = _used(clock, server, lambda: time.sleep(part))
             with probing(server, PROBED) as probed:
                 seen, cpu = _used(clock, server, lambda: offered(server, image, case.factor * peak, seconds))
+            with probing(refusing, PROBED[:1]):
+                _, bare_idle = _used(cpu_seconds, refusing, lambda: time.sleep(part))
             with probing(refusing, PROBED[:1]) as control:
                 bare_seen, bare = _used(
                     cpu_seconds, refusing, lambda: offered(refusing, image, case.factor * peak, part)
                 )
             probed[f"beside {REFUSING.name}"] = control[PROBED[0]]
-    own = cpu - idle / part * _wall(seen) - (0.0 if case.beside else answer * seen.goodput * _wall(seen))
-    refused, bare_refused = (max(1, one.refused) / one.seconds * _wall(one) for one in (seen, bare_seen))
+    answers = 0.0 if case.beside else answer * seen.goodput * _wall(seen)
+    refusal = of_a_refusal(cpu - answers, idle / part, seen)
     return Overloaded(
-        peak, under, seen, probed, 1e6 * answer, 1e6 * own / refused, 1e6 * bare / bare_refused, bare_seen
-    )
+        peak, under, seen, probed, 1e6 * answer, 1e6 * refusal,
+        1e6 * of_a_refusal(bare, bare_idle / part, bare_seen), bare_seen,
+    )  # fmt: skip
+
+
+def of_a_refusal(cpu: float, idle: float, seen: Seen) -> float:
+    """The CPU seconds of one, out of those of a whole load, less the `idle` ones of each second under the probes."""
+    wall = _wall(seen)
+    return (cpu - idle * wall) * seen.seconds / (max(1, seen.refused) * wall)
 
 
 def closed_loops(server: Running, image: bytes, case: Case, seconds: float) -> tuple[float, float]:

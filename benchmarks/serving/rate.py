@@ -9,28 +9,30 @@ from benchmarks.serving.open_loop import Seen
 from benchmarks.serving.pinned import on_core, plan
 
 BOUND_MS = 10.0
-STEPS = 6
+STEPS = 6  # after the lowest
 LOWEST, HIGHEST = 0.25, 1.1  # of what a closed loop reaches
 
 
 @dataclass
 class Bracket:
-    """Rates between which the highest that passes lies; `low` has passed, or is where the search began."""
+    """Rates between which the highest that passes lies: `low` is tried first, and below it if it fails."""
 
     low: float
     high: float
+    begun: bool = False
 
     @property
     def next(self) -> float:
         """The rate to try."""
-        return (self.low + self.high) / 2
+        return (self.low + self.high) / 2 if self.begun else self.low
 
     def tried(self, passed: bool) -> None:
         """What became of `next`."""
         if passed:
             self.low = self.next
         else:
-            self.high = self.next
+            self.low, self.high = (self.low if self.begun else 0.0), self.next
+        self.begun = True
 
 
 def highest(servers: Sequence[Running], image: bytes, seconds: float) -> dict[str, tuple[float, list[Seen]]]:
@@ -42,7 +44,7 @@ def highest(servers: Sequence[Running], image: bytes, seconds: float) -> dict[st
     for server in servers:
         most = loaded(server, server.contender.request(image), connections=16, seconds=seconds).rate
         brackets[server.contender.name] = Bracket(LOWEST * most, HIGHEST * most)
-    for _ in range(STEPS):
+    for _ in range(1 + STEPS):
         for server in servers:
             bracket, own = brackets[server.contender.name], tried[server.contender.name]
             for _ in range(2):

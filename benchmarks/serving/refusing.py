@@ -3,12 +3,11 @@
 As in a server that has no room, the body is not asked for; the answer is as long as one of Equipoise's refusals.
 """
 
+import json
 from typing import Any
 
-import orjson
-
-REFUSAL = orjson.dumps({"type": "https://example.org/problems/overloaded", "title": "Overloaded", "status": 503,
-                        "detail": "16 requests are before this one"})  # fmt: skip
+REFUSAL = json.dumps({"type": "urn:equipoise:problem:overloaded", "title": "Overloaded", "status": 503,
+                      "detail": "too many images are before this one"}).encode()  # fmt: skip
 HEADERS = [(b"content-type", b"application/problem+json"), (b"content-length", b"%d" % len(REFUSAL)),
            (b"retry-after", b"1")]  # fmt: skip
 

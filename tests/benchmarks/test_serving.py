@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 import uvloop
 
-from benchmarks.serving import forms
+from benchmarks.serving import forms, refusing
 from benchmarks.serving.__main__ import table
 from benchmarks.serving.load import Measured, measured
 from benchmarks.serving.one import timed
 from benchmarks.serving.open_loop import Seen, driven, seen
+from benchmarks.serving.overload import of_a_refusal
 from benchmarks.serving.rate import Bracket
 from benchmarks.serving.tables import spread
+from service import predict
 
 REQUEST = b"POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\nx"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -146,14 +148,29 @@ Transfer/sec:      1.80MB
     assert measured(said) == Measured(19_900 / 5, 0.87, 7.7, 1050.0, 106, 20_000)
 
 
-@pytest.mark.parametrize("most", [260.0, 700.0, 1050.0])
-def test_the_search_closes_in(most: float) -> None:
-    bracket = Bracket(250.0, 1100.0)
-    for _ in range(6):
-        bracket.tried(bracket.next <= most)
+@pytest.mark.parametrize(("most", "width"), [(0.0, 250.0), (200.0, 250.0), (250.0, 850.0), (700.0, 850.0)])
+def test_the_search_closes_in(most: float, width: float) -> None:
+    bracket, passed = Bracket(250.0, 1100.0), []
+    for _ in range(7):
+        tried = bracket.next
+        bracket.tried(tried <= most)
+        passed += [tried] if tried <= most else []
 
     assert bracket.low <= most <= bracket.high
-    assert bracket.high - bracket.low == pytest.approx(850 / 2**6)
+    assert bracket.high - bracket.low == pytest.approx(width / 2**6)
+    assert max(passed, default=0.0) == bracket.low
+
+
+def test_a_refusal_costs_what_a_load_uses_more_than_the_probes() -> None:
+    load = Seen(100.0, 9.0, 900, 0, 450, 450, 0.0, 0.0, 0.0, 0.0, 0.0, 1)
+
+    assert of_a_refusal(5.0, 0.3, load) == pytest.approx((5.0 - 0.3 * 10) / 500), "of ten seconds with the warming up"
+
+
+def test_the_bare_refusal_is_as_long_as_ours() -> None:
+    ours = dict(predict.REFUSAL[0]["headers"])
+
+    assert (dict(refusing.HEADERS), refusing.REFUSAL) == (ours, predict.REFUSAL[1]["body"])
 
 
 def test_ratios_are_of_the_same_round() -> None:

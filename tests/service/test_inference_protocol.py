@@ -7,6 +7,7 @@ import subprocess
 import sys
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from tritonclient.utils import InferenceServerException, serialize_byte_tensor
 
 from decision import load_bundle, read_image
 from service.inference import INLINE_BYTES, MOST_BYTES
-from service.inference_protocol import HEADER_LENGTH, MOST_JSON, InferenceRequest, Tensor, answer_of, request_of
+from service.inference_answer import Tensor, answer_of
+from service.inference_request import HEADER_LENGTH, MOST_JSON, InferenceRequest, request_of
 from service.limits import MOST_TENSOR_IMAGES
 from service.problems import Problem
 from tests.conftest import CLASSES, SPEC, noise, png
@@ -272,6 +274,8 @@ def asks(**changes: Any) -> dict[str, Any]:
         (asks(data=[0] * 71 + [256]), 400, "whole numbers from 0 to 255"),
         (asks(data=[0] * 71 + [0.5]), 400, "whole numbers from 0 to 255"),
         (asks(data=[0] * 71 + ["0"]), 400, "whole numbers from 0 to 255"),
+        (asks(data=[0] * 71 + [True]), 400, "whole numbers from 0 to 255"),
+        (asks(data=[[[[0] * 3] * 6] * 3 + [[[0] * 3] * 5 + [[False] * 3]]]), 400, "whole numbers from 0 to 255"),
         (asks(data=[[[0] * 3] * 6] * 4), 400, "lists in lists as the shape has them"),
         (asks(data="AAAA"), 400, "a list of numbers as `data` of UINT8, got 'AAAA'"),
         (asks(data=None), 400, "`data` or `parameters.binary_data_size` of the input, got neither"),
@@ -284,10 +288,15 @@ def asks(**changes: Any) -> dict[str, Any]:
         ({"inputs": [BINARY]}, 400, "`binary_data_size` 0, what follows the JSON, got 72"),
         ({"inputs": [GOOD], "outputs": [{"name": "logits"}]}, 400, "expected outputs out of probabilities, label"),
         ({"inputs": [GOOD], "outputs": [{"name": "id"}, {"name": "id"}]}, 400, "each output once, got 'id' twice"),
+        ({"inputs": [GOOD], "outputs": 0}, 400, "a list `outputs`, got 0"),
+        ({"inputs": [GOOD], "outputs": ""}, 400, "a list `outputs`, got ''"),
+        ({"inputs": [GOOD], "outputs": {}}, 400, "a list `outputs`, got an object"),
+        ({"inputs": [GOOD], "outputs": False}, 400, "a list `outputs`, got False"),
         ({"inputs": [GOOD], "outputs": [{}]}, 400, "a string `name` of the output, got none"),
         ({"inputs": [GOOD], "outputs": [{"name": "id", "parameters": {"classification": 2}}]}, 400, "but binary_data"),
         ({"inputs": [GOOD], "outputs": [{"name": "id", "parameters": {"binary_data": 1}}]}, 400, "or false, got 1"),
         ({"inputs": [GOOD], "parameters": {"binary_data_output": "yes"}}, 400, "true or false, got 'yes'"),
+        (b'{"inputs":[{"data":[' + b"[]," * (4 << 20) + b"[]]}]}", 413, "at most 4,194,304 bytes of JSON, got more"),
         (b" " * (MOST_JSON + 1), 413, "bytes of JSON, got more: send tensors as binary data"),
     ],
 )  # fmt: skip
@@ -296,7 +305,9 @@ def test_what_is_wrong_is_said(client: httpx.Client, body: Any, status: int, say
     refused = client.post(URL, content=content)
     assert (refused.status_code, list(refused.json())) == (status, ["error"])
     assert says in refused.json()["error"]
-    assert client.post(URL, json=asks() | {"id": None, "outputs": None, "parameters": None}).status_code == 200
+    for nothing in (None, []):
+        answer = client.post(URL, json=asks() | {"id": None, "outputs": nothing, "parameters": None}).json()
+        assert [output["name"] for output in answer["outputs"]] == OUTPUTS
 
 
 @pytest.mark.parametrize(
@@ -350,6 +361,17 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_sent(server: Server) -
         answer = b"".join(iter(lambda: connection.recv(4096), b"")).decode()
     assert answer.startswith("HTTP/1.1 413")
     assert "at most 67,108,864 bytes" in answer
+
+
+def test_who_announces_much_and_sends_nothing_closes_it_for_nobody(client: httpx.Client, server: Server) -> None:
+    head = f"POST {URL} HTTP/1.1\r\nHost: x\r\nContent-Length: {MOST_BYTES}\r\n\r\n"
+    with ExitStack() as idle:
+        for _ in range(24):
+            connection = idle.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+            connection.sendall(head.encode())
+        for _ in range(24):
+            with httpx.Client(base_url=server.url) as other:
+                assert other.post(URL, json=asks()).status_code == 200
 
 
 def test_answers_are_stored_and_can_be_labelled(
