@@ -27,7 +27,8 @@ from benchmarks.untrained import picture, untrained
 from training.config import Machine
 from training.machine import commit, hardware
 
-SERVERS = {contender.name: contender for contender in CONTENDERS if contender.name != "FastAPI, multipart"}
+SHOWN = ("bare ASGI", "Equipoise", "BentoML quickstart")
+SERVERS = {contender.name: contender for contender in CONTENDERS if contender.name in SHOWN}
 IMPORT = "import bentoml"
 POLL_SECONDS, START_SECONDS = 0.01, 90.0
 
@@ -84,19 +85,20 @@ def seconds_to_answer(contender: Contender, model: Path) -> tuple[float, float]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     image = picture("PNG", 64, 64)
-    sent = {"files": {"image": image}} if contender.multipart else {"content": image}
+    request = contender.request(image)
+    command = [part.format(python=sys.executable, port=port, workers=1) for part in contender.command]
     with tempfile.TemporaryDirectory() as state, httpx.Client(timeout=START_SECONDS) as client:
         environment = os.environ | {"BENCH_MODEL": str(model), "EQUIPOISE_MODEL": str(model), "EQUIPOISE_STATE": state,
                                     "BENTOML_HOME": state, "BENTOML_DO_NOT_TRACK": "True"}  # fmt: skip
         began, begun = time.time(), time.perf_counter()
-        server = subprocess.Popen([*contender.command, str(port), *contender.after], env=environment,
-                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             while not listens(port):
                 if server.poll() is not None or time.perf_counter() - begun > START_SECONDS:
                     raise SystemExit(f"{contender.name} has not started")
                 time.sleep(POLL_SECONDS)
-            answer = client.post(f"http://127.0.0.1:{port}/predict", **sent)
+            answer = client.post(f"http://127.0.0.1:{port}{request.path}", content=request.body,
+                                 headers={"Content-Type": request.kind})  # fmt: skip
             assert answer.status_code == 200, answer.text
             seconds = time.perf_counter() - begun
             children = psutil.Process(server.pid).children()

@@ -1,5 +1,10 @@
 """BentoML's arbiter as this service wants it: a dead worker is replaced within a second, and a stop is never lost."""
 
+import logging
+import os
+import signal
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from bentoml._internal.utils import circus as bentoml_circus
@@ -22,6 +27,7 @@ def attend(drain: float) -> None:
         for watcher in watchers:
             watcher.respawn = True
             watcher.graceful_timeout = drain + KILL_SECONDS
+            watcher.reap_process = partial(_reap, watcher, watcher.reap_process)
         arbiter = make(watchers, **options | {"check_delay": CHECK_SECONDS})
         stop = arbiter.stop
 
@@ -37,3 +43,17 @@ def attend(drain: float) -> None:
         return arbiter
 
     bentoml_circus.create_standalone_arbiter = create
+
+
+def _reap(watcher: Any, reap: Callable[[int, int | None], None], pid: int, status: int | None = None) -> None:
+    """As circus does it, and said: a worker that was killed for its memory leaves no word of its own."""
+    if pid in watcher.processes and not watcher.is_stopping():
+        how = "" if status is None else f" ({_how(status)})"
+        # By a child of BentoML's logger, made late: it disables all that were there when it set up its own.
+        logging.getLogger("bentoml.arbiter").error("worker %d died%s and is replaced", pid, how)
+    reap(pid, status)
+
+
+def _how(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"

@@ -26,9 +26,13 @@ def test_a_dead_worker_is_replaced(start: Callable[..., Server], container: str)
         os.kill(killed, how)
         until(lambda: len(server.worker_pids() - before) == 1, 5)  # noqa: B023
         until(lambda: not psutil.pid_exists(killed))  # noqa: B023
+        assert f"worker {killed} died (" in server.log
         server.workers += 1
         server.wait()
+    assert server.log.count(" died (") == 2
+    assert "(SIGKILL) and is replaced" in server.log
     assert server.stop() == 0
+    assert server.log.count(" died (") == 2, "those that end with the service do not die"
     assert "Traceback" not in server.log
 
 
