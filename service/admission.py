@@ -3,14 +3,14 @@
 import time
 from collections.abc import Callable
 
-STANDING = 0.1  # of the patience: how long a queue may be while more comes than can be done
+STANDING = 0.05  # of the patience: how long a queue may be while more comes than can be done
 
 
 class Admission:
     """Says whether who would wait behind a queue of so many seconds is admitted.
 
     Nobody waits for longer than `patience`. From when somebody would have had to, until nobody was turned away for as
-    long, more comes than can be done, and waiting helps nobody: the queue is kept to a tenth of it. As much is done,
+    long, more comes than can be done, and waiting helps nobody: the queue is kept to a twentieth of it. As much is done,
     and who is admitted is answered soon (after CoDel, Nichols and Jacobson 2012, doi 10.1145/2208917.2209336). What is
     worked on already is no queue, but is waited for.
     """

@@ -25,6 +25,7 @@ LARGEST_BATCH = 64
 LANES = 2  # batches under way: one decodes while the other computes
 INLINE_SECONDS = 0.001  # of one image: a thread costs about a tenth of it to go to and come from
 TURN_SECONDS = 0.004  # for which the event loop is to be held up at once
+MOST_WAITING = 512  # items, each with a connection that is held
 MOST_BYTES = 256 << 20
 SMOOTHING = 0.1
 SWEEP_SECONDS = 0.25
@@ -78,7 +79,8 @@ class Batcher(Generic[Given, Found]):
 
     def refuses(self, size: int = 0) -> bool:
         """Whether an item of so many bytes is refused: it would wait for too long, or be too much to keep."""
-        return self._waiting.size + size > MOST_BYTES or not self._admission.admits(self._queue, self._soonest)
+        queue = self._queue if len(self._waiting) < MOST_WAITING else math.inf
+        return self._waiting.size + size > MOST_BYTES or not self._admission.admits(queue, self._soonest)
 
     def refuse_or_admit(self, size: int, n: int = 1) -> None:
         """Problem 503 where an item of so many bytes and images is refused."""

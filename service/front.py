@@ -38,7 +38,7 @@ def before(theirs: ASGIApp) -> ASGIApp:
 
 
 async def _counted(scope: Scope, receive: Receive, send: Send) -> None:
-    begun, status, worker, path = time.perf_counter(), CLIENT_LEFT, app.state.worker, scope["path"]
+    begun, status, taken, worker, path = time.perf_counter(), CLIENT_LEFT, True, app.state.worker, scope["path"]
 
     async def say(message: Message) -> None:
         nonlocal status
@@ -51,7 +51,7 @@ async def _counted(scope: Scope, receive: Receive, send: Send) -> None:
     try:
         if path == "/predict" and scope["method"] == "POST":
             scope["app"] = app
-            await predict(worker, scope, receive, say)
+            taken = await predict(worker, scope, receive, say)
         else:
             await app(scope, receive, say)
     except asyncio.CancelledError:
@@ -61,6 +61,9 @@ async def _counted(scope: Scope, receive: Receive, send: Send) -> None:
     finally:
         route = path if path in ROUTES else getattr(scope.get("route"), "path", "unmatched")
         seconds = time.perf_counter() - begun
-        worker.metrics.request(route, status, seconds)
+        if taken:
+            worker.metrics.request(route, status, seconds)
+        else:
+            worker.metrics.refusal(seconds)
         if worker.settings.access_log:
             access_log.note(scope, route, status, seconds)

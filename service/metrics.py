@@ -24,6 +24,7 @@ from service.tally import Tally
 
 MODEL = ("model", "model_version")
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
+REFUSAL = ("/predict", 503)
 
 
 def folder() -> Path:
@@ -42,6 +43,7 @@ class Metrics:
         self._durations = Histogram("equipoise_request_duration_seconds", "Time from request to answer.",
                                     ("route",), buckets=DURATIONS, registry=registry)  # fmt: skip
         self._routes: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+        self._refusals: list[float] = []  # how long each took
         self._sizes = Histogram("equipoise_batch_size", "Images of a batch.", buckets=BATCHES, registry=registry)
         self._waiting = Gauge("equipoise_waiting_requests", "Images that waited when the last batch began.",
                               registry=registry, multiprocess_mode="livesum")  # fmt: skip
@@ -64,8 +66,17 @@ class Metrics:
         self._answers.add(policy, decisions, raw, seconds)
 
     def settle(self) -> None:
-        """Add what is still expected of answers under a policy that had just come; not for the request path."""
+        """Add what was left for later, off the request path: refusals, and what a policy that had just come implies."""
         self._answers.settle()
+        refusals, self._refusals = self._refusals, []
+        if refusals:
+            self._turned_away.inc(len(refusals))
+            count, duration = self._of_route(*REFUSAL)
+            count.inc(len(refusals))
+            duration._sum.inc(sum(refusals))
+            found = np.searchsorted((*DURATIONS, np.inf), refusals)  # as `observe` finds the bucket, one by one
+            for bucket, n in zip(*np.unique(found, return_counts=True), strict=True):
+                duration._buckets[bucket].inc(int(n))
 
     def decides_by(self, revision: int) -> None:
         """Say which policy this worker decides by."""
@@ -73,14 +84,22 @@ class Metrics:
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Count one request; `route` is a template of ours, or "unmatched"."""
+        count, duration = self._of_route(route, status)
+        count.inc()
+        duration.observe(seconds)
+
+    def refusal(self, seconds: float) -> None:
+        """Count one request for an image that was refused at once, when the worker next settles: it must be cheap."""
+        self._refusals.append(seconds)
+
+    def _of_route(self, route: str, status: int) -> tuple[Counter, Histogram]:
         known = self._routes.get((route, status))
         if known is None:
             known = self._routes[route, status] = (
                 self._requests.labels(route, str(status)),
                 self._durations.labels(route),
             )
-        known[0].inc()
-        known[1].observe(seconds)
+        return known
 
     def batch(self, size: int, waiting: int) -> None:
         """Count a batch of images, and say how many more wait."""

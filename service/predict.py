@@ -16,21 +16,21 @@ REFUSAL = Problem(503, "overloaded", "too many images are before this one", head
 """Made once: where there is too much to do, it must cost little to say so."""
 
 
-async def predict(worker: Worker, scope: Scope, receive: Receive, send: Send) -> None:
-    """Classify one image."""
+async def predict(worker: Worker, scope: Scope, receive: Receive, send: Send) -> bool:
+    """Classify one image; False where it was refused at once."""
     if worker.batcher.refuses():
-        worker.monitoring.metrics.turned_away(1)
         await _tell(REFUSAL, send)
-        return
+        return False
     request = Request(scope, receive)
     try:
         said = await _answer(worker, request)
     except Exception as error:
         await _tell(told(request, error).messages(), send)
-        return
+        return True
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(said))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": said})
+    return True
 
 
 async def _tell(messages: tuple[Message, Message], send: Send) -> None:

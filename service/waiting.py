@@ -46,8 +46,8 @@ class Waiting(Generic[Given, Found]):
         self._items: deque[Item[Given, Found]] = deque()
         self.n = self.size = 0
 
-    def __bool__(self) -> bool:
-        return bool(self._items)
+    def __len__(self) -> int:
+        return len(self._items)
 
     def __iter__(self) -> Iterator[Item[Given, Found]]:
         return iter(self._items)

@@ -21,7 +21,7 @@ import uvloop
 
 from benchmarks.serving.pinned import given
 
-CONNECTIONS = 8192
+CONNECTIONS = 1024
 WARM_SECONDS = 1.0
 PATIENCE_SECONDS = 10.0
 LOST = 0

@@ -128,3 +128,23 @@ def test_rows_put_the_rest_together(write_bundle: Callable[..., Path]) -> None:
     everything = Rows.of(load_bundle(write_bundle()), 3)
     assert everything.one_each
     assert list(everything.own(np.array([1.0, 2.0, 4.0]))) == [("red", 1.0), ("green", 2.0), ("blue", 4.0)]
+
+
+def test_refusals_are_counted_together_as_they_would_be_one_by_one(bundle: Bundle, sums: Path) -> None:
+    rows = Rows.of(bundle, 100)
+    together, alone = metrics_of(bundle, rows), metrics_of(bundle, rows)
+    seconds = [*np.random.default_rng(0).exponential(0.05, 300).tolist(), *DURATIONS, 0.0, 1e9]
+    for took in seconds:
+        together.refusal(took)
+        alone.request("/predict", 503, took)
+        alone.turned_away(1)
+    together.settle()
+    together.settle()
+
+    def samples(metrics: Any) -> list[Any]:
+        kept = (metrics._requests, metrics._durations, metrics._turned_away)
+        found = [sample for one in kept for family in one.collect() for sample in family.samples]
+        return [(s.name, s.labels, pytest.approx(s.value)) for s in found if not s.name.endswith("_created")]
+
+    assert samples(together) == samples(alone)
+    assert len(samples(alone)) > len(DURATIONS)
