@@ -10,9 +10,9 @@ class Admission:
     """Says whether who would wait behind a queue of so many seconds is admitted.
 
     Nobody waits for longer than `patience`. From when somebody would have had to, until nobody was turned away for as
-    long, more comes than can be done, and waiting helps nobody: the queue is kept to a twentieth of it. As much is done,
-    and who is admitted is answered soon (after CoDel, Nichols and Jacobson 2012, doi 10.1145/2208917.2209336). What is
-    worked on already is no queue, but is waited for.
+    long, more comes than can be done, and waiting helps nobody: the queue is kept to a twentieth of it. As much is
+    done, and who is admitted is answered soon (after CoDel, Nichols and Jacobson 2012, doi 10.1145/2208917.2209336).
+    What is worked on already is no queue, but is waited for.
     """
 
     def __init__(self, patience: float, clock: Callable[[], float] = time.monotonic) -> None:

@@ -14,7 +14,7 @@ from service.answering import Answering
 from service.answers import AnswerStore
 from service.asked import OneImage
 from service.audits import AuditStore
-from service.batcher import INLINE_SECONDS, TURN_SECONDS, Batcher
+from service.batcher import ALONE_SECONDS, INLINE_SECONDS, Batcher
 from service.database import Database, StoreError
 from service.drain import Drain
 from service.follower import Follower
@@ -69,7 +69,7 @@ class Serving:
         self.stored = ThreadPoolExecutor(4, thread_name_prefix="store")
         self.answering = Answering(self.bundle, self.network, self.policies, self.metrics, self.answer_log,
                                    max_pixels=self.settings.max_pixels, threads=self.settings.threads)  # fmt: skip
-        inline = INLINE_SECONDS if self.settings.threads > 1 else TURN_SECONDS  # one core: a thread has nowhere to run
+        inline = INLINE_SECONDS if self.settings.threads > 1 else ALONE_SECONDS
         self.batcher = Batcher(self.answering.answers, patience=self.settings.patience, timeout=self.settings.timeout,
                                counts=self.metrics, inline=inline, quick=lambda: self.policies.fresh)  # fmt: skip
         self.reading = Reading(turned_away=self.metrics.turned_away)
