@@ -138,6 +138,8 @@ class _Pruner:
                 self._due = time.monotonic() + PRUNE_SECONDS
                 self._steps = self._store.prune(time.time())
             next(self._steps, None)
+        except StoreError as error:
+            log.warning("answers are not pruned: %s", error)
         except Exception:
             log.exception("answers are not pruned")
 

@@ -103,7 +103,7 @@ def test_names_of_rules_are_their_labels_and_operation() -> None:
 
 
 COMPOSE = read("deploy/compose.yaml")
-KEYS = {"build", "command", "depends_on", "environment", "image", "ports", "restart", "volumes"}
+KEYS = {"build", "command", "depends_on", "environment", "image", "ports", "restart", "stop_grace_period", "volumes"}
 """Of a service, as the Compose specification has them: those in use here."""
 
 

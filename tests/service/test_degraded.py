@@ -73,7 +73,7 @@ def test_a_start_with_the_database_down_serves_the_last_policy(
 def test_a_first_start_needs_its_database(start: Callable[..., Server]) -> None:
     server = start(EQUIPOISE_DATABASE_URL="postgresql://nobody@127.0.0.1:9/none")
     assert server.process.wait(60) == 2
-    assert server.log.splitlines()[-1].startswith("error: the database cannot be opened: ")
+    assert "\nerror: the database cannot be opened: " in f"\n{server.log}"
     assert "Traceback" not in server.log
 
 
