@@ -102,7 +102,7 @@ def running(
     Also where this process is told to end: SIGTERM becomes an exit that leaves the block.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    port = _free_port()
+    port = free_port()
     filled = {"python": python_of(contender.environment, environments), "port": str(port), "workers": str(workers)}
     command = [part.format_map(filled) for part in contender.command]
     pinned = ["taskset", "-c", SERVER_CORE, *command] if workers == 1 else command
@@ -137,7 +137,7 @@ def _wait(running: Running, log: Path) -> None:
         time.sleep(0.1)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
