@@ -29,7 +29,8 @@ import orjson
 from benchmarks.serving.contenders import free_port
 from benchmarks.untrained import untrained
 from decision import load_bundle
-from service.network import CUDA, Network, Pixels
+from decision.images import Images
+from service.network import CUDA, Network
 from training.config import Machine
 from training.machine import commit, hardware
 
@@ -90,7 +91,7 @@ def serving(model: Path, device: str, workers: int) -> Iterator[str]:
             process.wait(60)
 
 
-def body_of(pixels: Pixels) -> tuple[bytes, dict[str, str]]:
+def body_of(pixels: Images) -> tuple[bytes, dict[str, str]]:
     """An inference request for a binary tensor, and its headers."""
     tensor = {"name": "image", "datatype": "UINT8", "shape": pixels.shape,
               "parameters": {"binary_data_size": pixels.nbytes}}  # fmt: skip
@@ -100,7 +101,7 @@ def body_of(pixels: Pixels) -> tuple[bytes, dict[str, str]]:
     return head + pixels.tobytes(), headers
 
 
-def probabilities(url: str, model: str, pixels: Pixels) -> np.ndarray:
+def probabilities(url: str, model: str, pixels: Images) -> np.ndarray:
     """What the service answers, `(n, K)`."""
     body, headers = body_of(pixels)
     answer = httpx.post(f"{url}/v2/models/{model}/infer", content=body, headers=headers, timeout=120)
@@ -108,19 +109,19 @@ def probabilities(url: str, model: str, pixels: Pixels) -> np.ndarray:
     return np.reshape(output["data"], output["shape"])
 
 
-def looped(network: Network, pixels: Pixels, seconds: float) -> float:
+def looped(network: Network, pixels: Images, seconds: float) -> float:
     """Images a second, in this process."""
     return BATCH * _rate(lambda: network.logits(pixels), seconds)
 
 
-def asked(url: str, given: argparse.Namespace, pixels: Pixels) -> float:
+def asked(url: str, given: argparse.Namespace, pixels: Images) -> float:
     """Images a second of all clients."""
     with multiprocessing.get_context("spawn").Pool(given.clients) as pool:
         arguments = [(url, given.network, pixels, given.seconds)] * given.clients
         return BATCH * sum(pool.starmap(one_client, arguments))
 
 
-def one_client(url: str, model: str, pixels: Pixels, seconds: float) -> float:
+def one_client(url: str, model: str, pixels: Images, seconds: float) -> float:
     """Requests a second of one connection."""
     body, headers = body_of(pixels)
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=120)

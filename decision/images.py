@@ -19,6 +19,8 @@ FORMATS = ("PNG", "JPEG", "WebP", "TIFF", "BMP", "GIF")
 
 Pixels: TypeAlias = NDArray[np.uint8]
 """`(height, width, channels)`, 0 to 255."""
+Images: TypeAlias = NDArray[np.uint8]
+"""Pixels of n images, `(n, height, width, channels)`."""
 
 Resize: TypeAlias = Literal["bilinear", "draft"]
 DRAFT_FACTOR = 2

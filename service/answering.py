@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decision import Bundle, ImageError, TooManyPixels, read_image
-from decision.images import Pixels
+from decision.images import Images, Pixels
 from service.answer_log import AnswerLog
-from service.asked import Asked, Decided, Images
+from service.asked import Asked, Decided
 from service.batcher import LARGEST_BATCH
 from service.metrics import Metrics
 from service.network import Network

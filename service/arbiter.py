@@ -39,7 +39,7 @@ def attend(drain: float) -> None:
             else:
                 arbiter.sockets.close_all()  # else connections would wait in a queue that no worker accepts from
 
-        arbiter.stop = stop_when_free  # type: ignore[method-assign]
+        arbiter.stop = stop_when_free  # type: ignore[method-assign]  # circus has no hook before a stop
         return arbiter
 
     bentoml_circus.create_standalone_arbiter = create

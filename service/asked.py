@@ -2,19 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from decision import Decisions, ImageError, Policy
 from decision.arrays import Logits
-from decision.images import Pixels
+from decision.images import Images, Pixels
 from service.schemas import explanation
 
-Images: TypeAlias = NDArray[np.uint8]
-"""Pixels of n images, `(n, height, width, channels)`."""
 Said = TypeVar("Said", covariant=True)
 
 

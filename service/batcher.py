@@ -41,7 +41,8 @@ class Batcher(Generic[Given, Found]):
     `work` is called on the loop, lightly, where one image takes less than `inline` seconds and `quick` says that
     nothing else will take long, and else on threads, two batches at a time. What is to be done `afterwards` is done on
     the loop, once those who asked have been told. Refuses at once (503 with Retry-After) what would wait for too long,
-    as `Admission` has it, and what would make those that wait more than 256 MiB; TimeoutError after `timeout` seconds.
+    as `Admission` has it, and what would make those that wait more than 512 items or 256 MiB; TimeoutError after
+    `timeout` seconds.
     """
 
     def __init__(

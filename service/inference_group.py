@@ -9,8 +9,8 @@ import numpy as np
 
 from decision import Bundle, ImageError
 from decision.bundle import INPUT_NAME
-from decision.images import Pixels
-from service.asked import Decided, Images
+from decision.images import Images, Pixels
+from service.asked import Decided
 from service.inference_answer import Datatype, Tensor, Values, answer_of
 from service.inference_json import malformed
 from service.inference_request import request_of

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from decision import Bundle, InputSpec
 from decision.bundle import INPUT_NAME, OUTPUT_NAME
+from decision.images import Images
 from service.batcher import LARGEST_BATCH
 from service.settings import Device
 
@@ -25,10 +26,8 @@ CUDA_OPTIONS = {
 BUCKETS = tuple(2**k for k in range(LARGEST_BATCH.bit_length()))
 """Sizes that batches are padded to on a GPU, where each new shape is one to plan for and to find memory for."""
 
-Pixels = NDArray[np.uint8]
-"""`(n, height, width, channels)`."""
 Logits = NDArray[np.float32]
-"""`(n, classes)`."""
+"""`(n, classes)`, as the network gives them."""
 
 
 class NetworkError(ValueError):
@@ -60,7 +59,7 @@ class Network:
             )
         log.warning("execution provider: %s (EQUIPOISE_DEVICE=%s)", self.provider, device)
 
-    def logits(self, pixels: Pixels) -> Logits:
+    def logits(self, pixels: Images) -> Logits:
         """Logits of at most LARGEST_BATCH images, of any number on a CPU."""
         if self._padded is not None:
             return self._padded.logits(pixels)
@@ -79,7 +78,7 @@ class Padded:
         self._shape = (spec.height, spec.width, spec.channels)
         self._own = _Own()
 
-    def logits(self, pixels: Pixels) -> Logits:
+    def logits(self, pixels: Images) -> Logits:
         """Logits of 1 to LARGEST_BATCH images."""
         n = len(pixels)
         bucket = next(size for size in BUCKETS if size >= n)
@@ -105,7 +104,7 @@ class Padded:
 class _Bound:
     """Pixels with what they are padded by, where they lie on the device, and what joins that to a session."""
 
-    padded: Pixels
+    padded: Images
     input: Any
     binding: Any
 

@@ -3,7 +3,7 @@
 import asyncio
 
 from starlette.requests import Request
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from service import body, query
 from service.asked import OneImage
@@ -19,23 +19,19 @@ REFUSAL = Problem(503, "overloaded", "too many images are before this one", head
 async def predict(worker: Worker, scope: Scope, receive: Receive, send: Send) -> bool:
     """Classify one image; False where it was refused at once."""
     if worker.batcher.refuses():
-        await _tell(REFUSAL, send)
+        for message in REFUSAL:
+            await send(message)
         return False
     request = Request(scope, receive)
     try:
         said = await _answer(worker, request)
     except Exception as error:
-        await _tell(told(request, error).messages(), send)
+        await told(request, error).response(scope["path"])(scope, receive, send)
         return True
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(said))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": said})
     return True
-
-
-async def _tell(messages: tuple[Message, Message], send: Send) -> None:
-    for message in messages:
-        await send(message)
 
 
 async def _answer(worker: Worker, request: Request) -> bytes:

@@ -24,8 +24,8 @@ def test_a_dead_worker_is_replaced(start: Callable[..., Server], container: str)
         before = server.worker_pids()
         killed = min(before)
         os.kill(killed, how)
-        until(lambda: len(server.worker_pids() - before) == 1, 5)  # noqa: B023
-        until(lambda: not psutil.pid_exists(killed))  # noqa: B023
+        until(lambda: len(server.worker_pids() - before) == 1, 5)  # noqa: B023 - called before the loop goes on
+        until(lambda: not psutil.pid_exists(killed))  # noqa: B023 - as above
         assert f"worker {killed} died (" in server.log
         server.workers += 1
         server.wait()
